@@ -1,0 +1,78 @@
+# Every task of the project. `make help` lists them.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UNIT := tests/unit tests/contract
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo up check format lint types imports unit test test-pythons bench chaos lock clean
+
+help: ## list the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Tocsin needs Python 3.11 or newer; none was found on PATH." >&2; exit 1; }
+	@echo "setting up $(VENV) ($(PYTHON))"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
+	@echo "adding the development tools"
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.ready ## install what running Tocsin needs into .venv
+setup-dev: $(VENV)/.ready-dev ## install what developing Tocsin needs into .venv
+
+demo: setup ## play an attack through the whole platform (ARGS="--json --exit")
+	@$(BIN)/tocsin demo $(ARGS)
+
+up: setup ## run the platform here, data under .tocsin/
+	@$(BIN)/tocsin up $(ARGS)
+
+check: setup-dev format lint types imports unit ## format, lint, types, imports, unit tests
+
+format: setup-dev ## is everything formatted? (make fix mends it)
+	@$(BIN)/ruff format --check --quiet .
+
+.PHONY: fix
+fix: setup-dev ## format and mend what ruff can mend
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
+
+lint: setup-dev ## ruff
+	@$(BIN)/ruff check --quiet .
+
+types: setup-dev ## mypy --strict
+	@$(BIN)/mypy
+
+imports: setup-dev ## the boundaries between services
+	@$(BIN)/lint-imports --no-cache
+
+unit: setup-dev ## tests without I/O
+	@$(BIN)/python -m pytest -q $(UNIT) $(ARGS)
+
+test: setup-dev ## the whole suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-pythons: ## unit and integration tests on every Python 3.11 to 3.13 found
+	@for v in 3.11 3.12 3.13; do \
+	  p=$$(command -v python$$v) && $$p -c '' 2>/dev/null || { echo "python$$v: not installed, skipped"; continue; }; \
+	  echo "python$$v"; $(MAKE) --no-print-directory VENV=.venv-$$v PYTHON=$$p unit || exit 1; \
+	done
+
+bench: setup-dev ## print the figures of docs/performance.md
+	@$(BIN)/python -m pytest -q -s -m benchmark --override-ini=testpaths=tests/benchmarks --timeout=1800 $(ARGS)
+
+lock: setup-dev ## compile the lock files again
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group build pyproject.toml -o requirements.lock $(ARGS)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group build --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock $(ARGS)
+
+clean: ## remove the environments and caches (not .tocsin)
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

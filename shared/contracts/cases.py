@@ -1,0 +1,160 @@
+"""What cases publishes: one message an event of an incident, mapped by ``services.cases.publish``.
+
+``ce-subject`` is the incident id, ``ce-sequence`` the version within the incident (20 digits),
+``ce-position`` the gapless global position in the log.
+"""
+
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import Contract, Instant, Part
+
+__all__ = [
+    "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1",
+    "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1", "IncidentUpdatedV1", "PriorityRef",
+    "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
+]  # fmt: skip
+
+
+class IncidentEvent(Contract):
+    """What every message of an incident carries."""
+
+    incident_id: UUID
+    number: str = Field(description="what people say: TOCSIN-2026-0001")
+    version: int = Field(ge=1)
+    position: int = Field(ge=1)
+    actor: str
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class IncidentOpenedV1(IncidentEvent):
+    """An incident began; its severity is only proposed."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.opened"
+
+    title: str
+    source_kind: str
+    detected_at: Instant
+    services: list[str] = Field(default_factory=list)
+    regions: list[str] = Field(default_factory=list)
+
+
+class SeveritySetV1(IncidentEvent):
+    """The service team set the severity (R23), or it was set anew."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.severity_set"
+
+    level: Literal["SEV0", "SEV1", "SEV2", "SEV3", "SEV4"]
+    previous: str | None = None
+    services: list[str] = Field(default_factory=list)
+    regions: list[str] = Field(default_factory=list)
+    inputs: dict[str, Any] = Field(default_factory=dict)
+
+
+class IncidentEscalatedV1(IncidentEvent):
+    """Security response owns it."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.escalated"
+
+    escalation_id: UUID
+    owning_team: str
+
+
+class VTeamFormedV1(IncidentEvent):
+    """The v-team is together (R25)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.v_team_formed"
+
+    lead: str
+    kinds: dict[str, int] = Field(description="membership kind → number of members")
+
+
+class PriorityRef(Part):
+    """Priority at the time of the event, if set."""
+
+    priority: str
+
+
+class IncidentConfirmedV1(IncidentEvent):
+    """The v-team confirmed that it is real (R26a). ``aware_at`` starts the legal clocks."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.confirmed"
+
+    confirmed_at: Instant
+    aware_at: Instant
+    detected_at: Instant
+    severity: str
+    inputs: dict[str, Any] = Field(default_factory=dict, description="of the severity policy")
+    title: str
+    summary: str
+    potential_impact: str
+
+
+class IncidentDismissedV1(IncidentEvent):
+    """It was no incident."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.dismissed"
+
+    classification: str
+    reason: str
+    rule_ids: list[str] = Field(default_factory=list)
+
+
+class IncidentContainedV1(IncidentEvent):
+    """The attack is contained (R32a)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.contained"
+
+    contained_at: Instant
+
+
+class ScopeSelector(Part):
+    """Levels inside one selector are AND; a list of selectors is OR (§5)."""
+
+    region: str | None = None
+    datacenter: str | None = None
+    service: str | None = None
+    server_farm: str | None = None
+    server: str | None = None
+    tenant: str | None = None
+
+
+class Scope(Part):
+    """Which part of the platform was affected, and when: half-open [window_from, window_to)."""
+
+    include: list[ScopeSelector]
+    exclude: list[ScopeSelector] = Field(default_factory=list)
+    window_from: Instant | None = None
+    window_to: Instant | None = None
+    follow_dependencies: Literal["none", "direct", "transitive"] = "none"
+
+
+class ScopeSetV1(IncidentEvent):
+    """Security response or the service team said what was affected."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.scope_set"
+
+    scope: Scope
+    scope_version: int
+    set_by: str
+
+
+class IncidentClosedV1(IncidentEvent):
+    """All duties done."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.closed"
+
+    disposition: str
+
+
+class IncidentUpdatedV1(IncidentEvent):
+    """Any other event of the log, by name only: its content is read through the API."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.updated"
+
+    event: str

@@ -1,0 +1,69 @@
+"""What ingest publishes: blocks of raw events, and items that could not be understood.
+
+A block is not one contract object but up to 500 of them: the message body is the zstd-compressed
+JSON array of envelopes, with the original event verbatim under ``raw``; its facts stand in headers
+so that a reader can prove completeness without decoding.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import orjson
+import zstandard
+from pydantic import Field
+
+from shared.contracts.base import Contract, ContractError, Instant, Part
+
+__all__ = [
+    "BLOCK_SUBJECT", "MAX_BLOCK_BYTES", "MAX_BLOCK_EVENTS", "Envelope", "Logsource",
+    "QuarantinedV1", "decode_block",
+]  # fmt: skip
+
+BLOCK_SUBJECT = "tocsin.v1.ingest.block.accepted"
+MAX_BLOCK_EVENTS = 500
+MAX_BLOCK_BYTES = 512 * 1024  # compressed or not, a block never exceeds it
+
+Envelope = dict[str, Any]
+"""One event as it travels: ``id``, ``time`` (as claimed, may be absent), ``observed_time``,
+``source_id``, ``tenant``, ``region``, ``datacenter``, ``service``, ``server`` (where known),
+``logsource`` {product, category, service} and ``raw``: the event, or its text as a string."""
+
+
+class Logsource(Part):
+    """Sigma's routing key."""
+
+    product: str | None = None
+    category: str | None = None
+    service: str | None = None
+
+
+def decode_block(headers: Mapping[str, str], body: bytes) -> list[Envelope]:
+    """Return the envelopes of a block; ContractError when count or checksum do not fit."""
+    if hashlib.sha256(body).hexdigest() != headers.get("tocsin-sha256"):
+        raise ContractError("block checksum does not fit its body")
+    try:
+        raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=8 * MAX_BLOCK_BYTES)
+        envelopes = orjson.loads(raw)
+    except (zstandard.ZstdError, orjson.JSONDecodeError) as error:
+        raise ContractError(f"block cannot be decoded: {error}") from error
+    if not isinstance(envelopes, list) or str(len(envelopes)) != headers.get("tocsin-count"):
+        raise ContractError("block does not hold as many events as its header says")
+    return envelopes
+
+
+class QuarantinedV1(Contract):
+    """An item of an authenticated source that could not be understood, kept with its bytes."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.ingest.quarantine.recorded"
+
+    source_id: str
+    door: str = Field(description="the protocol it came in by")
+    cause: str = Field(description="unparseable, oversize, too_deep, bad_encoding, not_an_object")
+    detail: str
+    offset: int = Field(description="index of the item in its request, from 0")
+    sha256: str
+    raw_base64: str = Field(description="the bytes as received, base64")
+    truncated: bool = Field(False, description="raw_base64 holds only the first 256 KiB")
+    request_id: str
+    observed_time: Instant

@@ -1,0 +1,89 @@
+"""What notify publishes."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import Contract, Instant
+
+__all__ = [
+    "AffectedCustomersIdentifiedV1", "CustomersNotifiedV1", "NotificationSentV1",
+    "ObligationIdentifiedV1",
+]  # fmt: skip
+
+
+class AffectedCustomersIdentifiedV1(Contract):
+    """A scope was resolved to tenants (§5); an empty list is a result too."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.affected_list.identified"
+
+    list_id: UUID
+    incident_id: UUID
+    version: int
+    inventory_version: str
+    confirmed: int
+    probable: int
+    possible: int
+    tenants: list[str]
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class ObligationIdentifiedV1(Contract):
+    """Something is owed to somebody by some time (§4)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.identified"
+
+    obligation_id: UUID
+    incident_id: UUID
+    regime: str
+    phase: str
+    recipient: str
+    tenant: str | None = None
+    clock: str
+    clock_at: Instant
+    due_at: Instant
+    basis: str = Field(description="the arithmetic in words")
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class NotificationSentV1(Contract):
+    """A message reached its channel; the proof names what the other side answered."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.notification.sent"
+
+    notification_id: UUID
+    incident_id: UUID
+    tenant: str
+    channel: Literal["email", "webhook"]
+    recipient: str
+    attempt: int
+    sent_at: Instant
+    proof: str = Field(description="Message-ID and SMTP reply, or webhook-id and HTTP status")
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class CustomersNotifiedV1(Contract):
+    """Every tenant of an approved list version has been sent its notice."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.customers.notified"
+
+    list_id: UUID
+    incident_id: UUID
+    version: int
+    tenants: int
+    sent: int
+    completed_at: Instant
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)

@@ -1,0 +1,183 @@
+"""What every service's HTTP side has: problems, request ids, body bounds, probes and metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, NotRequired, TypedDict
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.auth import JwksFile, JwtVerifier, OidcKeys, public
+from shared.clock import Clock, utc_now
+from shared.ids import uuid7
+from shared.problems import ProblemError, install_problem_handlers
+from shared.settings import ServiceSettings
+from shared.trace import traced
+
+__all__ = ["Check", "ServiceState", "background", "service_app", "token_verifier"]
+
+MAX_BODY = 1 << 20
+LOCAL_ISSUER = "tocsin-local"
+
+Check = Callable[[], Awaitable[str | None]]
+"""A readiness check: what is missing, or None."""
+
+_requests = Counter("tocsin_http_requests_total", "Answers", ["service", "method", "status"])
+_duration = Histogram("tocsin_http_request_seconds", "Time to answer", ["service"])
+
+
+class ServiceState(TypedDict):
+    """What a lifespan yields at least; handlers find it on ``request.state``."""
+
+    checks: Mapping[str, Check]
+    verifier: NotRequired[JwtVerifier | None]
+
+
+class _Edge:
+    """Request id, trace, body bound and metrics around an ASGI application."""
+
+    def __init__(self, app: ASGIApp, service: str, max_body: int) -> None:
+        self._app, self._service, self._max_body = app, service, max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        request_id = scope["tocsin_request_id"] = str(uuid7())
+        status, received = 500, 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body:
+                raise ProblemError(413, "too_large", f"A body is at most {self._max_body} bytes.")
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        with traced(headers), _duration.labels(self._service).time():
+            try:
+                await self._app(scope, bounded, noted)
+            finally:
+                _requests.labels(self._service, scope["method"], status).inc()
+
+
+@asynccontextmanager
+async def background(*coroutines: Any) -> AsyncIterator[None]:
+    """Run *coroutines* as tasks for as long as the block lasts, then cancel and await them."""
+    tasks = [asyncio.create_task(c) for c in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def token_verifier(settings: ServiceSettings, clock: Clock = utc_now) -> JwtVerifier | None:
+    """Return the verifier that *settings* describe; None when no issuer is configured."""
+    common: dict[str, Any] = {
+        "audience": settings.audience,
+        "roles_claim": settings.roles_claim,
+        "role_map": settings.role_map,
+        "clock": clock,
+    }
+    if settings.oidc_issuer:
+        issuer = settings.oidc_issuer
+        return JwtVerifier(OidcKeys(issuer), issuer=issuer, **common)
+    if settings.jwks_file:
+        return JwtVerifier(JwksFile(settings.jwks_file), issuer=LOCAL_ISSUER, **common)
+    return None
+
+
+def service_app(
+    service: str,
+    settings: ServiceSettings,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[ServiceState]],
+    *,
+    description: str,
+    clock: Clock = utc_now,
+    max_body: int = MAX_BODY,
+) -> FastAPI:
+    """Return the FastAPI application of *service* with all that services have in common."""
+
+    @asynccontextmanager
+    async def with_verifier(app: FastAPI) -> AsyncIterator[ServiceState]:
+        async with AsyncExitStack() as stack:
+            state = await stack.enter_async_context(lifespan(app))
+            state["verifier"] = token_verifier(settings, clock)
+            app.state.started = True
+            yield state
+            app.state.started = False
+
+    app = FastAPI(
+        title=f"Tocsin {service}",
+        description=description,
+        version="1",
+        lifespan=with_verifier,
+        docs_url=None,  # Swagger's page loads scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.started = False
+    app.state.draining = False
+    install_problem_handlers(app)
+    app.add_middleware(_Edge, service=service, max_body=max_body)
+
+    @app.get("/livez", tags=["probes"], summary="Is the process alive?")
+    @public
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/startupz", tags=["probes"], summary="Has it started?")
+    @public
+    async def startupz() -> Response:
+        started = app.state.started
+        return JSONResponse(
+            {"status": "started" if started else "starting"}, 200 if started else 503
+        )
+
+    @app.get("/readyz", tags=["probes"], summary="Can it work? Names what is missing.")
+    @public
+    async def readyz(request: Request) -> Response:
+        missing = {}
+        for name, check in request.state.checks.items():
+            try:
+                answer = await asyncio.wait_for(check(), 3)
+            except TimeoutError:
+                answer = "no answer within 3 s"
+            if answer is not None:
+                missing[name] = answer
+        if app.state.draining:
+            missing["process"] = "shutting down"
+        ready = not missing
+        return JSONResponse(
+            {"status": "ready" if ready else "not ready", "missing": missing},
+            200 if ready else 503,
+        )
+
+    @app.get("/metrics", tags=["probes"], summary="Prometheus metrics")
+    @public
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    @public
+    async def openapi() -> dict[str, Any]:
+        return app.openapi()
+
+    return app

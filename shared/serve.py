@@ -1,0 +1,50 @@
+"""Run a service until SIGTERM: first unready, then drained, then closed."""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+import uvicorn
+from fastapi import FastAPI
+
+from shared.logging import configure_logging
+from shared.settings import ServiceSettings, SettingsError, load_settings
+
+__all__ = ["serve"]
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class _Server(uvicorn.Server):
+    """Tells the readiness probe about the signal before connections are closed."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._fastapi = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._fastapi.state.draining = True
+        super().handle_exit(sig, frame)
+
+
+def serve(settings_class: type[S], create_app: Callable[[S], FastAPI]) -> None:
+    """Run the service; ends the process with one sentence when its settings are wrong."""
+    try:
+        settings = load_settings(settings_class)
+    except SettingsError as error:
+        sys.exit(f"{settings_class.service}: {error}")
+    configure_logging(settings.service, settings.log_level)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+        limit_concurrency=2000,
+    )
+    _Server(config, app).run()

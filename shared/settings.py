@@ -1,0 +1,114 @@
+"""Settings: read once from the environment, typed, frozen; a bad one ends the boot with a sentence.
+
+A field ``database_url`` of service ``cases`` is looked up, first hit wins, as
+``TOCSIN_CASES_DATABASE_URL``, ``TOCSIN_CASES_DATABASE_URL_FILE``, ``TOCSIN_DATABASE_URL``,
+``TOCSIN_DATABASE_URL_FILE``; ``*_FILE`` names a file whose content is the value (a mounted secret).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+__all__ = ["ServiceSettings", "SettingsError", "load_settings"]
+
+
+class SettingsError(Exception):
+    """The environment describes no service that could run; the message names the variable."""
+
+
+class _Environment(PydanticBaseSettingsSource):
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        name = field_name.upper()
+        service = self.settings_cls.service.upper()  # type: ignore[attr-defined]  # ServiceSettings
+        for variable in (f"TOCSIN_{service}_{name}", f"TOCSIN_{name}"):
+            if variable in os.environ:
+                return os.environ[variable], field_name, self.field_is_complex(field)
+            if file := os.environ.get(f"{variable}_FILE"):
+                try:
+                    text = Path(file).read_text(encoding="utf-8").strip()
+                except OSError as error:
+                    raise SettingsError(f"{variable}_FILE: {file}: {error.strerror}") from error
+                return text, field_name, self.field_is_complex(field)
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, is_complex = self.get_field_value(field, name)
+            if value is not None:
+                values[key] = self.prepare_field_value(name, field, value, is_complex)
+        return values
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs; each service adds its own fields, all with safe defaults."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    service: ClassVar[str]
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    database_url: SecretStr | None = None
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_nkey_seed: SecretStr | None = None
+    jwks_file: Path | None = Field(None, description="public keys of locally issued tokens")
+    oidc_issuer: str | None = Field(None, description="OpenID provider whose tokens are accepted")
+    audience: str = Field("tocsin", description="the `aud` that a token must carry")
+    roles_claim: str = Field("roles", description="the claim that holds roles or groups")
+    role_map: dict[str, str] = Field(
+        default_factory=dict, description="group of the identity provider → role of Tocsin (JSON)"
+    )
+    log_level: str = "INFO"
+    drain_seconds: float = Field(20.0, ge=0, description="time to finish requests after SIGTERM")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls)
+
+    @classmethod
+    def unknown_variables(cls, environment: Mapping[str, str]) -> list[str]:
+        """Return the variables that are addressed to this service and mean nothing to it."""
+        prefix = f"TOCSIN_{cls.service.upper()}_"
+        known = {prefix + name.upper() for name in cls.model_fields}
+        return sorted(
+            name
+            for name in environment
+            if name.startswith(prefix)
+            and name not in known  # a field may itself be called something_file
+            and name.removesuffix("_FILE") not in known
+        )
+
+    def with_overrides(self, **values: Any) -> Self:
+        """Return a copy with *values* replaced (tests and the demo)."""
+        return self.model_copy(update=values)
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load_settings(cls: type[S]) -> S:
+    """Return the settings of *cls*; SettingsError names each variable that is wrong or unknown."""
+    if unknown := cls.unknown_variables(os.environ):
+        raise SettingsError(f"unknown setting {', '.join(unknown)}")
+    try:
+        return cls()
+    except ValidationError as error:
+        prefix = f"TOCSIN_{cls.service.upper()}_"
+        raise SettingsError(
+            "; ".join(
+                f"{prefix}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+                for e in error.errors()
+            )
+        ) from error

@@ -1,0 +1,155 @@
+"""Streams, durable consumers and who may touch which subject: the broker's shape, as data.
+
+Subjects read ``tocsin.v1.<service>.<aggregate>.<event>``; the second token is the major version.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+__all__ = [
+    "CASES", "CONSUMERS", "DETECTIONS", "DLQ", "ESCALATIONS", "EVENTS", "IDENTITIES",
+    "NOTIFICATIONS", "QUARANTINE", "SERVICES", "STREAMS", "ConsumerSpec", "Permissions",
+    "StreamSpec", "consumer", "permissions",
+]  # fmt: skip
+
+SERVICES = ("ingest", "detect", "escalate", "cases", "notify")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """A JetStream stream. ``discard=new`` everywhere: a full stream refuses, it never forgets."""
+
+    name: str
+    subjects: Sequence[str]
+    max_bytes: int
+    max_age: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerSpec:
+    """A durable pull consumer.
+
+    ``in_order``: one message at a time, a failing one holds the line; otherwise messages may be
+    processed in any order and one that fails for reasons of its own goes to the dead letters.
+    """
+
+    durable: str
+    stream: str
+    service: str
+    filter_subject: str
+    in_order: bool = False
+    batch: int = 1
+    max_ack_pending: int = 64
+
+
+MIB = 1 << 20
+EVENTS = StreamSpec(name="EVENTS", subjects=["tocsin.v1.ingest.block.>"], max_bytes=8192 * MIB)
+QUARANTINE = StreamSpec(
+    name="QUARANTINE", subjects=["tocsin.v1.ingest.quarantine.>"], max_bytes=1024 * MIB
+)
+DETECTIONS = StreamSpec(name="DETECTIONS", subjects=["tocsin.v1.detect.>"], max_bytes=1024 * MIB)
+ESCALATIONS = StreamSpec(
+    name="ESCALATIONS", subjects=["tocsin.v1.escalate.>"], max_bytes=1024 * MIB
+)
+CASES = StreamSpec(
+    name="CASES",
+    subjects=["tocsin.v1.cases.>"],
+    max_bytes=2048 * MIB,
+    max_age=timedelta(days=30),
+)
+NOTIFICATIONS = StreamSpec(
+    name="NOTIFICATIONS", subjects=["tocsin.v1.notify.>"], max_bytes=1024 * MIB
+)
+DLQ = StreamSpec(
+    name="DLQ", subjects=["tocsin.v1.dlq.>"], max_bytes=512 * MIB, max_age=timedelta(days=30)
+)
+STREAMS = (EVENTS, QUARANTINE, DETECTIONS, ESCALATIONS, CASES, NOTIFICATIONS, DLQ)
+
+CONSUMERS = (
+    ConsumerSpec(
+        durable="detect-events",
+        stream="EVENTS",
+        service="detect",
+        filter_subject="tocsin.v1.ingest.block.>",
+        batch=4,
+    ),
+    ConsumerSpec(
+        durable="escalate-detections",
+        stream="DETECTIONS",
+        service="escalate",
+        filter_subject="tocsin.v1.detect.detection.raised",
+        batch=64,
+        max_ack_pending=1024,
+    ),
+    ConsumerSpec(
+        durable="escalate-cases",
+        stream="CASES",
+        service="escalate",
+        filter_subject="tocsin.v1.cases.>",
+        in_order=True,
+    ),
+    ConsumerSpec(
+        durable="cases-escalations",
+        stream="ESCALATIONS",
+        service="cases",
+        filter_subject="tocsin.v1.escalate.>",
+        in_order=True,
+    ),
+    ConsumerSpec(
+        durable="cases-notifications",
+        stream="NOTIFICATIONS",
+        service="cases",
+        filter_subject="tocsin.v1.notify.>",
+        in_order=True,
+    ),
+    ConsumerSpec(
+        durable="notify-cases",
+        stream="CASES",
+        service="notify",
+        filter_subject="tocsin.v1.cases.>",
+        in_order=True,
+    ),
+)
+
+# bootstrap creates streams and consumers; operator only listens (`tocsin events tail`).
+IDENTITIES = (*SERVICES, "bootstrap", "operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects that one identity may publish to and subscribe to; everything else is refused."""
+
+    publish: Sequence[str]
+    subscribe: Sequence[str]
+
+
+def consumer(durable: str) -> ConsumerSpec:
+    """Return the consumer of that name; KeyError if there is none."""
+    return {spec.durable: spec for spec in CONSUMERS}[durable]
+
+
+def permissions(identity: str) -> Permissions:
+    """Return the least that *identity* needs; KeyError for an unknown one."""
+    inbox = f"_INBOX_{identity}.>"
+    if identity == "bootstrap":
+        return Permissions(["$JS.API.>"], [inbox])
+    if identity == "operator":
+        return Permissions(["$JS.API.INFO", "$JS.API.STREAM.INFO.*"], ["tocsin.v1.>", inbox])
+    if identity not in SERVICES:
+        raise KeyError(f"no identity named {identity}")
+    publish = ["$JS.API.INFO", f"tocsin.v1.{identity}.>"]
+    for spec in CONSUMERS:
+        if spec.service == identity:
+            # The server hashes ACK subjects since 2.15, so they cannot be narrowed to a consumer.
+            publish += [
+                f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable}",
+                f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.durable}",
+                f"tocsin.v1.dlq.{spec.durable}",
+                "$JS.ACK.>",
+            ]
+    if identity == "ingest":  # GET /v1/quarantine reads the stream, nothing consumes it
+        publish += ["$JS.API.STREAM.INFO.QUARANTINE", "$JS.API.STREAM.MSG.GET.QUARANTINE"]
+    if identity == "cases":  # the relay resumes from its own stream's tail
+        publish += ["$JS.API.STREAM.INFO.CASES", "$JS.API.STREAM.MSG.GET.CASES"]
+    return Permissions(list(dict.fromkeys(publish)), [inbox])
