@@ -256,7 +256,7 @@ class Bus:
 
     @staticmethod
     async def _keep_alive(messages: list[Msg]) -> None:
-        """Tell the broker that fetched messages are still worked on, so that it leaves them here."""
+        """Tell the broker that fetched messages are still worked on and not to be given away."""
         while True:
             await asyncio.sleep(HEARTBEAT)
             for message in list(messages):

@@ -44,7 +44,7 @@ _TITLES = {
 log = structlog.get_logger()
 
 
-class ProblemError(Exception):
+class ProblemError(HTTPException):
     """A refusal. ``code`` is stable and machine-readable, ``detail`` a sentence for people."""
 
     def __init__(
@@ -56,10 +56,13 @@ class ProblemError(Exception):
         headers: Mapping[str, str] | None = None,
         **extra: Any,
     ) -> None:
-        super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
-        self.headers = dict(headers or {})
+        # An HTTPException, since FastAPI turns any other error met while reading a body into a 400.
+        super().__init__(status, detail, dict(headers or {}))
+        self.code = code
         self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.status_code} {self.code}: {self.detail}"
 
 
 def problem_document(
@@ -103,7 +106,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         if not isinstance(error, ProblemError):
             raise error
         return _response(
-            request, error.status, error.code, error.detail, error.headers, **error.extra
+            request, error.status_code, error.code, error.detail, error.headers, **error.extra
         )
 
     async def on_validation(request: Request, error: Exception) -> JSONResponse:

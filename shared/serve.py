@@ -32,10 +32,10 @@ def serve(settings_class: type[S], create_app: Callable[[S], FastAPI]) -> None:
     """Run the service; ends the process with one sentence when its settings are wrong."""
     try:
         settings = load_settings(settings_class)
+        configure_logging(settings.service, settings.log_level)
+        app = create_app(settings)
     except SettingsError as error:
         sys.exit(f"{settings_class.service}: {error}")
-    configure_logging(settings.service, settings.log_level)
-    app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-__all__ = ["ServiceSettings", "SettingsError", "load_settings"]
+__all__ = ["ServiceSettings", "SettingsError", "load_settings", "require"]
 
 
 class SettingsError(Exception):
@@ -112,3 +112,12 @@ def load_settings(cls: type[S]) -> S:
                 for e in error.errors()
             )
         ) from error
+
+
+def require(settings: ServiceSettings, name: str) -> str:
+    """Return the secret that *settings* cannot do without; SettingsError when it is not given."""
+    value = getattr(settings, name)
+    if value is None:
+        raise SettingsError(f"TOCSIN_{settings.service.upper()}_{name.upper()} is not set")
+    secret: str = value.get_secret_value()
+    return secret

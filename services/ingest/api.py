@@ -1,0 +1,26 @@
+"""What operators and analysts may look at; ingest has no route that changes anything."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from services.ingest.quarantine import page
+from shared.auth import Principal, Role, allow
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["quarantine"])
+
+
+@router.get("/v1/quarantine", summary="Items that could not be understood, newest first")
+async def list_quarantine(
+    request: Request,
+    _: Annotated[
+        Principal,
+        allow(Role.OPERATOR, Role.AUDITOR, Role.SECURITY_RESPONSE, Role.DETECTION_ENGINEER),
+    ],
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+) -> dict[str, Any]:
+    items, following = await page(request.state.bus, cursor, limit)
+    return {"items": items, "next_cursor": following}

@@ -1,0 +1,70 @@
+"""Ingest's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.ingest import api
+from services.ingest.doors import native
+from services.ingest.migrations import HEAD
+from services.ingest.settings import Settings
+from services.ingest.sources import SourceDirectory
+from services.ingest.writer import BlockWriter
+from shared.bus import Bus
+from shared.clock import Clock, utc_now
+from shared.db import create_engine, database_problem
+from shared.http import ServiceState, background, service_app
+from shared.settings import require
+
+__all__ = ["create_app"]
+
+
+class State(ServiceState):
+    """What handlers find on ``request.state``."""
+
+    settings: Settings
+    sources: SourceDirectory
+    writer: BlockWriter
+    bus: Bus
+    clock: Clock
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
+    """Return the ingest service; SettingsError when it lacks what it cannot do without."""
+    database_url = require(settings, "database_url")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
+        engine = create_engine(database_url, "ingest")
+        seed = settings.nats_nkey_seed
+        async with Bus(
+            settings.nats_url, "ingest", seed.get_secret_value() if seed else None
+        ) as bus:
+            writer = BlockWriter(bus, clock, settings.max_in_flight_bytes)
+            pepper = settings.key_pepper.get_secret_value()
+            async with background(writer.run()):
+                yield State(
+                    checks={
+                        "database": lambda: database_problem(engine, "ingest", HEAD),
+                        "broker": bus.problem,
+                    },
+                    settings=settings,
+                    sources=SourceDirectory(engine, pepper, clock, settings.key_cache_seconds),
+                    writer=writer,
+                    bus=bus,
+                    clock=clock,
+                )
+        await engine.dispose()
+
+    app = service_app(
+        "ingest",
+        settings,
+        lifespan,
+        description="Takes in log events. A 2xx answer means that they are on disk.",
+        clock=clock,
+        max_body=settings.max_body_bytes + 1,  # the door itself says 413 in its own words
+    )
+    app.include_router(native.router)
+    app.include_router(api.router)
+    return app

@@ -1,0 +1,1 @@
+"""One module a wire protocol: parse, call the core, render."""

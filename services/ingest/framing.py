@@ -1,0 +1,102 @@
+"""A body into items: JSON lines, a JSON array, concatenated JSON, or text lines.
+
+Framing never decides whether an item is any good; it only finds where it begins and ends.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+import orjson
+
+__all__ = ["Item", "UnframeableError", "frame_json", "frame_text"]
+
+_BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class UnframeableError(Exception):
+    """It cannot even be told where items begin and end (400)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item: its index in the request, its bytes, and what they are."""
+
+    index: int
+    data: bytes
+    is_text: bool = False
+
+
+def frame_text(body: bytes) -> Iterator[Item]:
+    """Yield the non-empty lines of a text body."""
+    lines = body.removeprefix(_BOM).split(b"\n")
+    for index, line in enumerate(lines):
+        stripped = line.rstrip(b"\r")
+        if stripped.strip():
+            yield Item(index, stripped, is_text=True)
+
+
+def frame_json(body: bytes) -> Iterator[Item]:
+    """Yield the items of a JSON body, whichever of the three forms it has.
+
+    An array is one document; else, when the first line is a whole document, lines; else documents
+    one after another, however they are laid out. UnframeableError when none of these fits.
+    """
+    body = body.removeprefix(_BOM).strip(_SPACE)
+    if not body:
+        return iter(())
+    if body[:1] == b"[":
+        return _array(body)
+    if body[:1] != b"{":
+        raise UnframeableError("the body is neither a JSON object nor an array of them")
+    first = body.split(b"\n", 1)[0]
+    if len(first) == len(body) or _is_document(first):
+        return _lines(body) if b"\n" in body or _is_document(body) else _concatenated(body)
+    return _concatenated(body)
+
+
+def _is_document(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _array(body: bytes) -> Iterator[Item]:
+    try:
+        items = _raw_list.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnframeableError(f"the JSON array cannot be read: {error}") from error
+    return (Item(index, bytes(raw)) for index, raw in enumerate(items))
+
+
+def _lines(body: bytes) -> Iterator[Item]:
+    for index, line in enumerate(body.split(b"\n")):
+        stripped = line.strip(_SPACE)
+        if stripped:
+            yield Item(index, stripped)
+
+
+def _concatenated(body: bytes) -> Iterator[Item]:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise UnframeableError(f"the body is not UTF-8 at byte {error.start}") from error
+    items: list[Item] = []
+    position, decoder = 0, json.JSONDecoder()
+    while position < len(text):
+        try:
+            _, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            if not items and "\n" in text:  # a broken first line does not spoil the others
+                return _lines(body)
+            raise UnframeableError(f"the JSON documents end at character {position}") from error
+        items.append(Item(len(items), text[position:end].encode()))
+        position = end
+        while position < len(text) and text[position] in " \t\r\n,":
+            position += 1
+    return iter(items)

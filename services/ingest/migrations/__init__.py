@@ -1,0 +1,3 @@
+"""Migrations of ingest's schema."""
+
+HEAD = "0001"

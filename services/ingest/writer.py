@@ -1,0 +1,141 @@
+"""Group commit: requests that wait at the same time share a block and one synchronous write."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.ingest.blocks import build_block, split
+from services.ingest.envelope import Sealed
+from shared.bus import Bus, BusUnavailableError
+from shared.clock import Clock
+from shared.topology import EVENTS
+
+__all__ = ["BlockWriter", "OverloadedError"]
+
+CONCURRENT_COMMITS = 2  # one is being written while the next one fills
+RECENT_IDS = 200_000
+
+_accepted = Counter("tocsin_ingest_events_accepted_total", "Events that are durable", ["source"])
+_held = Gauge("tocsin_ingest_held_bytes", "Bytes of events waiting for the broker")
+_block_events = Histogram(
+    "tocsin_ingest_block_events", "Events a block", buckets=(1, 5, 20, 50, 100, 200, 350, 500)
+)
+
+
+class OverloadedError(Exception):
+    """More is waiting than may be held; the sender has to come again."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    envelopes: list[Sealed]
+    done: asyncio.Future[None] = field(default_factory=asyncio.Future)
+
+
+class BlockWriter:
+    """Accepts envelopes of many requests and returns to each when all of its own are on disk."""
+
+    def __init__(self, bus: Bus, clock: Clock, max_bytes: int) -> None:
+        self._bus, self._clock, self._max_bytes = bus, clock, max_bytes
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(CONCURRENT_COMMITS)
+        self._recent: OrderedDict[UUID, None] = OrderedDict()
+        self._commits: set[asyncio.Task[None]] = set()
+
+    def is_overloaded(self, more: int = 0) -> bool:
+        """Tell whether a request should be turned away before it is even read."""
+        return self._bytes + more > self._max_bytes
+
+    async def write(self, source_id: str, envelopes: Sequence[Sealed]) -> int:
+        """Return how many of *envelopes* were known already, once all of them are durable.
+
+        Only ids that a client gave are compared: identical lines without one are evidence, each.
+        Raises BusUnavailableError when the broker did not confirm, OverloadedError when too much
+        is waiting; in both cases the sender has to repeat the request.
+        """
+        fresh = self._without_known(envelopes)
+        duplicates = len(envelopes) - len(fresh)
+        if not fresh:
+            return duplicates
+        size = sum(len(e.data) for e in fresh)
+        if self.is_overloaded(size):
+            raise OverloadedError
+        self._bytes += size
+        _held.set(self._bytes)
+        waiting = _Waiting(fresh)
+        self._waiting.append(waiting)
+        self._wake.set()
+        try:
+            await waiting.done
+        finally:
+            self._bytes -= size
+            _held.set(self._bytes)
+        self._remember(fresh)
+        _accepted.labels(source_id).inc(len(fresh))
+        return duplicates
+
+    async def run(self) -> None:
+        """Commit what is waiting, until cancelled."""
+        try:
+            while True:
+                await self._wake.wait()
+                await self._slots.acquire()
+                self._wake.clear()
+                taken = list(self._waiting)
+                self._waiting.clear()
+                if not taken:
+                    self._slots.release()
+                    continue
+                task = asyncio.create_task(self._commit(taken))
+                self._commits.add(task)
+                task.add_done_callback(self._commits.discard)
+        finally:
+            for waiting in self._waiting:
+                waiting.done.set_exception(BusUnavailableError("shutting down"))
+            await asyncio.gather(*self._commits, return_exceptions=True)
+
+    async def _commit(self, taken: list[_Waiting]) -> None:
+        try:
+            everything = [e for waiting in taken for e in waiting.envelopes]
+            blocks = [build_block(run, self._clock()) for run in split(everything)]
+            await asyncio.gather(*(self._bus.publish(b, stream=EVENTS.name) for b in blocks))
+            for block in blocks:
+                _block_events.observe(int(block.headers["tocsin-count"]))
+        except Exception as error:  # noqa: BLE001 - each sender is told
+            for waiting in taken:
+                if not waiting.done.done():
+                    waiting.done.set_exception(
+                        error
+                        if isinstance(error, BusUnavailableError)
+                        else BusUnavailableError(str(error))
+                    )
+        else:
+            for waiting in taken:
+                if not waiting.done.done():
+                    waiting.done.set_result(None)
+        finally:
+            self._slots.release()
+
+    def _without_known(self, envelopes: Sequence[Sealed]) -> list[Sealed]:
+        seen: set[UUID] = set()
+        fresh = []
+        for envelope in envelopes:
+            if envelope.has_client_id:
+                if envelope.id in self._recent or envelope.id in seen:
+                    continue
+                seen.add(envelope.id)
+            fresh.append(envelope)
+        return fresh
+
+    def _remember(self, envelopes: Sequence[Sealed]) -> None:
+        for envelope in envelopes:
+            if envelope.has_client_id:
+                self._recent[envelope.id] = None
+        while len(self._recent) > RECENT_IDS:
+            self._recent.popitem(last=False)

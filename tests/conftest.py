@@ -1,0 +1,46 @@
+"""Fixtures for every test: the public corpus, and a world with real PostgreSQL and NATS."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.support.world import Cluster, World, open_world
+from tocsin.embedded.postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of public data sets (TOCSIN_CORPUS); skips where there is none."""
+    folder = Path(os.environ.get("TOCSIN_CORPUS", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the public data sets are not at {folder} (set TOCSIN_CORPUS)")
+    return folder
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster() -> AsyncIterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="tocsin-test-"))
+    folder.chmod(0o711)
+    postgres = EmbeddedPostgres(folder / "postgres", password="only-for-tests", durable=False)
+    try:
+        await postgres.start()
+        cluster = Cluster(postgres)
+        await cluster.prepare()
+        yield cluster
+    finally:
+        await postgres.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world(cluster: Cluster) -> AsyncIterator[World]:
+    """A database, a broker and tokens that no other test module touches."""
+    async with open_world(cluster) as world:
+        yield world

@@ -1,0 +1,192 @@
+"""The native door against a real broker and a real database."""
+
+import gzip
+
+import httpx
+import orjson
+import pytest
+import pytest_asyncio
+import zstandard
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.ingest.app import create_app
+from services.ingest.keys import ApiKey
+from services.ingest.settings import Settings
+from services.ingest.sources import Source, issue_key, register
+from shared.clock import utc_now
+from shared.contracts.ingest import QuarantinedV1, decode_block
+from tests.support.waiting import until
+from tests.support.world import World
+
+pytestmark = pytest.mark.integration
+
+
+async def make_key(world: World, source: Source, **kwargs: object) -> ApiKey:
+    engine = create_async_engine(world.admin_dsn.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.begin() as connection:
+        await register(connection, source, utc_now())
+        key = await issue_key(connection, source.id, "", utc_now(), **kwargs)  # type: ignore[arg-type]
+    await engine.dispose()
+    return key
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def door(world: World):  # type: ignore[no-untyped-def]
+    key = await make_key(world, Source(id="web", tenant="t1", region="eu-west", service="mail"))
+    settings = world.settings(Settings, max_body_bytes=100_000, max_event_bytes=2_000)
+    async with world.running(create_app(settings)) as client:
+        client.headers["authorization"] = f"Bearer {key}"
+        await until(lambda: _ready(client))
+        yield client
+
+
+async def _ready(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/readyz")).status_code == 200
+
+
+async def events_of(world: World) -> list[dict]:  # type: ignore[type-arg]
+    return [
+        envelope
+        for _, headers, body in await world.messages("EVENTS")
+        for envelope in decode_block(headers, body)
+    ]
+
+
+async def test_json_lines_are_durable_verbatim_and_labelled(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    body = b'{"n": 1,  "time": "2026-01-02T03:04:05Z"}\n\n{"n":2}\n'
+    answer = await door.post("/v1/events", content=body)
+    assert answer.status_code == 202, answer.text
+    assert answer.json() | {"request_id": ""} == {
+        "accepted": 2, "duplicates": 0, "quarantined": 0, "request_id": "",
+    }  # fmt: skip
+    first, second = (await events_of(world))[-2:]
+    assert first["raw"] == {"n": 1, "time": "2026-01-02T03:04:05Z"}
+    assert first["time"] == "2026-01-02T03:04:05.000000Z"
+    assert (first["tenant"], first["region"], first["service"]) == ("t1", "eu-west", "mail")
+    assert "time" not in second
+    assert first["id"] != second["id"]
+    raw_messages = await world.messages("EVENTS")
+    body_bytes = zstandard.ZstdDecompressor().decompress(raw_messages[-1][2])
+    assert b'{"n": 1,  "time": "2026-01-02T03:04:05Z"}' in body_bytes  # spaces and all
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b'[{"n":1},\n {"n":2}]', {}),
+        (b'{\n "n": 1\n}\n{\n "n": 2\n}', {"content-type": "application/json"}),
+        (gzip.compress(b'{"n":1}\n{"n":2}'), {"content-encoding": "gzip"}),
+        (zstandard.compress(b'{"n":1}\n{"n":2}'), {"content-encoding": "zstd"}),
+        (b'\xef\xbb\xbf{"n":1}\r\n{"n":2}\r\n', {"content-type": "text/weird"}),
+    ],
+    ids=["array", "concatenated", "gzip", "zstd", "bom-crlf"],
+)
+async def test_every_framing(
+    world: World, door: httpx.AsyncClient, body: bytes, headers: dict[str, str]
+) -> None:
+    answer = await door.post("/v1/events", content=body, headers=headers)
+    assert (answer.status_code, answer.json().get("accepted")) == (202, 2), answer.text
+    assert [e["raw"]["n"] for e in (await events_of(world))[-2:]] == [1, 2]
+
+
+async def test_text_lines_are_parsed_beside_their_text(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    line = "Jan  3 04:05:06 h1 sshd[77]: Failed password for root from 10.0.0.9 port 22 ssh2"
+    answer = await door.post(
+        "/v1/events?product=linux&service=sshd",
+        content=line.encode(),
+        headers={"content-type": "text/plain; charset=utf-8"},
+    )
+    assert answer.json()["accepted"] == 1
+    event = (await events_of(world))[-1]
+    assert event["raw"] == line
+    assert event["fields"]["program"] == "sshd"
+    assert event["fields"]["host"] == "h1"
+    assert event["logsource"] == {"product": "linux", "service": "sshd"}
+
+
+async def test_a_bad_item_goes_to_quarantine_and_spoils_no_other(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    deep = b'{"a":' * 40 + b"1" + b"}" * 40
+    big = orjson.dumps({"a": "x" * 3000})
+    body = b"\n".join([b'{"ok":1}', b'{"broken', b"[1]", deep, big, b'{"s":"\xff"}', b'{"ok":2}'])
+    answer = (await door.post("/v1/events", content=body)).json()
+    assert (answer["accepted"], answer["quarantined"]) == (2, 5)
+    kept = [QuarantinedV1.from_json(m[2]) for m in await world.messages("QUARANTINE")][-5:]
+    assert {(k.offset, k.cause) for k in kept} == {
+        (1, "unparseable"), (2, "not_an_object"), (3, "too_deep"), (4, "oversize"),
+        (5, "bad_encoding"),
+    }  # fmt: skip
+    token = world.token("olga", "operator")
+    listed = await door.get("/v1/quarantine", headers={"authorization": f"Bearer {token}"})
+    assert {i["cause"] for i in listed.json()["items"]} >= {"unparseable", "too_deep"}
+    assert all(i["request_id"] == answer["request_id"] for i in listed.json()["items"][:5])
+
+
+async def test_repeating_a_request_with_its_key_adds_nothing(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    headers = {"idempotency-key": "chunk-1"}
+    first = (await door.post("/v1/events", content=b'{"a":1}\n{"a":1}', headers=headers)).json()
+    count = len(await events_of(world))
+    again = (await door.post("/v1/events", content=b'{"a":1}\n{"a":1}', headers=headers)).json()
+    assert (first["accepted"], first["duplicates"]) == (2, 0)  # equal lines are two events
+    assert (again["accepted"], again["duplicates"]) == (0, 2)
+    assert len(await events_of(world)) == count
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"hello", {}, 400, "unframeable"),
+        (b'[{"a":1}', {}, 400, "unframeable"),
+        (b"not gzip", {"content-encoding": "gzip"}, 400, "unframeable"),
+        (b"{}", {"content-encoding": "br"}, 415, "unknown_encoding"),
+        (b'{"a":"' + b"x" * 200_000 + b'"}', {}, 413, "too_large"),
+        (gzip.compress(b"[" + b"0" * 5_000_000 + b"]"), {"content-encoding": "gzip"}, 413,
+         "too_large"),
+        (b"{}", {"authorization": ""}, 401, "key_missing"),
+        (b"{}", {"authorization": "Bearer tocsin_abc_" + "x" * 43}, 401, "key_invalid"),
+        (b"{}", {"authorization": "Basic !!!"}, 401, "key_missing"),
+    ],
+)  # fmt: skip
+async def test_refusals_are_problem_documents(
+    door: httpx.AsyncClient, body: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    answer = await door.post("/v1/events", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_an_expired_key_opens_nothing(world: World, door: httpx.AsyncClient) -> None:
+    key = await make_key(world, Source(id="old"), expires=utc_now())
+    answer = await door.post(
+        "/v1/events", content=b"{}", headers={"authorization": f"ApiKey {key}"}
+    )
+    assert answer.status_code == 401
+
+
+async def test_quarantine_is_for_operators(world: World, door: httpx.AsyncClient) -> None:
+    token = world.token("carl", "customer_contact", tenant="t1")
+    answer = await door.get("/v1/quarantine", headers={"authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "role_missing")
+
+
+async def test_without_broker_it_answers_503_and_recovers_by_itself(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    await world.broker.stop()
+    answer = await door.post("/v1/events", content=b'{"a":1}')
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["retry-after"]
+    ready = await door.get("/readyz")
+    assert ready.status_code == 503
+    assert "broker" in ready.json()["missing"]
+    await world.broker.start()
+    await until(lambda: _ready(door))
+    assert (await door.post("/v1/events", content=b'{"a":1}')).status_code == 202

@@ -1,0 +1,26 @@
+"""Wait for a state, always with a limit; never for a length of time."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def until(
+    probe: Callable[[], T | Awaitable[T]],
+    timeout: float = 10.0,  # noqa: ASYNC109 - the limit is the point
+    *,
+    every: float = 0.02,
+) -> T:
+    """Return the first truthy answer of *probe*; AssertionError with the last one at the limit."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while True:
+        answer = probe()
+        value = await answer if inspect.isawaitable(answer) else answer
+        if value:
+            return value
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not within {timeout:g} s; last answer: {value!r}")
+        await asyncio.sleep(every)
