@@ -19,13 +19,14 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from shared.db import plain_url
+from shared.errors import UserError
 
 __all__ = ["MigrationError", "head", "migrate", "role_name", "run_sql"]
 
 _LOCK = 7_046_029_254_386_353_131  # one migration at a time, whoever starts it
 
 
-class MigrationError(Exception):
+class MigrationError(UserError):
     """The database cannot be brought up to date; the message says why."""
 
 

@@ -13,10 +13,12 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.errors import UserError
+
 __all__ = ["ServiceSettings", "SettingsError", "load_settings", "require"]
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """The environment describes no service that could run; the message names the variable."""
 
 

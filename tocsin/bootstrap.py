@@ -17,6 +17,7 @@ from nats.js.api import (
 )
 from nats.js.client import JetStreamContext
 
+from shared.errors import UserError
 from shared.topology import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
 
 __all__ = ["BootstrapError", "bootstrap"]
@@ -25,7 +26,7 @@ DUPLICATE_WINDOW = 600.0  # seconds; a republish after a lost PubAck is dropped 
 ACK_WAIT = 30.0
 
 
-class BootstrapError(Exception):
+class BootstrapError(UserError):
     """The broker refused; the message says what."""
 
 

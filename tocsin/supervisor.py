@@ -15,7 +15,7 @@ from typing import Self
 from tocsin.embedded.child import Child, send, spawn, sweep, until_ready
 from tocsin.embedded.child_log import ChildLog
 from tocsin.embedded.errors import PlatformError
-from tocsin.embedded.orphans import forget_child, record_child
+from tocsin.embedded.orphans import forget_child, mark, record_child
 
 __all__ = ["Backoff", "Child", "Event", "State", "Supervisor"]
 
@@ -185,7 +185,7 @@ class Supervisor:
         self._overdue.discard(child.name)
         self._tell(Event(name=child.name, state=State.STARTING))
         try:
-            process, close = await spawn(child, log)
+            process, close = await spawn(child, log, mark(self._run_dir, child.name))
         except OSError as error:
             return None, f"{child.argv[0]} cannot be started: {error.strerror}"
         self._processes[child.name] = process

@@ -14,13 +14,14 @@ from joserfc.jwk import KeySet, OKPKey
 
 from shared.auth import Role
 from shared.clock import Clock, utc_now
+from shared.errors import UserError
 from shared.http import LOCAL_ISSUER
 from shared.ids import uuid7
 
 __all__ = ["LocalIssuer", "TokenError"]
 
 
-class TokenError(Exception):
+class TokenError(UserError):
     """The wanted token would mean nothing; the message says why."""
 
 

@@ -1,0 +1,1 @@
+"""The functional core of cases: commands in, events or a refusal out; standard library only."""

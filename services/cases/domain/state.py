@@ -1,0 +1,124 @@
+"""The incident as decisions see it: one frozen record with a state and facts (R10, §3.3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.cases.domain.events import PriorityProposed, PrioritySet, RecoveryPlanDrafted
+from services.cases.domain.values import Assessment, Member, Scope
+from services.cases.domain.vocabulary import (
+    ActionKind,
+    ActionStatus,
+    Classification,
+    IndicatorRole,
+    IndicatorVerdict,
+    MemberKind,
+    RootCauseStatus,
+    Severity,
+    State,
+)
+
+__all__ = ["MANDATORY_KINDS", "UNOPENED", "Action", "Incident", "Indicator"]
+
+MANDATORY_KINDS = (
+    MemberKind.SECURITY_RESPONSE,
+    MemberKind.SERVICE_TEAM,
+    MemberKind.INCIDENT_COMMUNICATIONS,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indicator:
+    """An indicator of this incident and what the v-team last held it to say."""
+
+    role: IndicatorRole
+    verdict: IndicatorVerdict | None = None
+    confidence: int = 0
+    rationale: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """An action of this incident."""
+
+    kind: ActionKind
+    provisional: bool
+    status: ActionStatus = ActionStatus.OPEN
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Everything that a decision or a public message needs to know."""
+
+    state: State = State.UNOPENED
+    number: str = ""
+    title: str = ""
+    source_kind: str = ""
+    source_refs: tuple[str, ...] = ()
+    detected_at: datetime | None = None
+    services: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+    detection_ids: frozenset[UUID] = frozenset()
+    detection_count: int = 0
+    rule_ids: tuple[str, ...] = ()
+
+    proposal: Assessment | None = None
+    proposed_priority: PriorityProposed | None = None
+    severity: Severity | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    priority: PrioritySet | None = None
+
+    escalation_id: UUID | None = None
+    owning_team: str = ""
+    members: tuple[Member, ...] = ()
+    lead: str = ""
+    classification: Classification | None = None
+
+    summary: str = ""
+    potential_impact: str = ""
+    summary_version: int = 0
+    indicators: Mapping[UUID, Indicator] = field(default_factory=dict)
+    actions: Mapping[UUID, Action] = field(default_factory=dict)
+
+    confirmed_at: datetime | None = None
+    aware_at: datetime | None = None
+    contained_at: datetime | None = None
+    recovered_at: datetime | None = None
+    scope: Scope | None = None
+    scope_version: int = 0
+
+    root_cause: RootCauseStatus = RootCauseStatus.OPEN
+    cause: str = ""
+    plan: RecoveryPlanDrafted | None = None
+    plan_approved: bool = False
+
+    none_affected: bool = False
+    affected_version: int = 0
+    affected_tenants: int = 0
+    notified_version: int = 0
+
+    note_ids: frozenset[UUID] = frozenset()
+    fact_ids: frozenset[UUID] = frozenset()
+
+    def missing_kinds(self) -> tuple[MemberKind, ...]:
+        """Return the mandatory kinds of member that the v-team lacks now (R25b)."""
+        present = {member.kind for member in self.members}
+        return tuple(kind for kind in MANDATORY_KINDS if kind not in present)
+
+    def is_member(self, person: str) -> bool:
+        return any(member.person == person for member in self.members)
+
+    def supporting(self) -> tuple[UUID, ...]:
+        """Return the indicators that are assessed as supporting (R26a)."""
+        return tuple(
+            key
+            for key, indicator in self.indicators.items()
+            if indicator.verdict is IndicatorVerdict.SUPPORTS
+        )
+
+
+UNOPENED = Incident()

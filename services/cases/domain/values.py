@@ -1,0 +1,138 @@
+"""The values inside commands and events: frozen, compared by content."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from services.cases.domain.vocabulary import (
+    ActorKind,
+    FollowDependencies,
+    MemberKind,
+    Role,
+    Severity,
+)
+
+__all__ = [
+    "SYSTEM", "Actor", "Assessment", "Contribution", "Criterion", "Detection", "Entity", "Member",
+    "Scope", "Selector", "indicator_id",
+]  # fmt: skip
+
+_INDICATORS = UUID("0a7b6d52-3a2f-5c0e-8d67-70c51a000002")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who gives a command; ``acting_for`` flags a duty manager who stands in for a role (§7)."""
+
+    id: str
+    roles: tuple[str, ...] = ()
+    kind: ActorKind = ActorKind.PERSON
+    acting_for: str | None = None
+
+    def has(self, *roles: Role) -> bool:
+        return any(role.value in self.roles for role in roles)
+
+
+SYSTEM = Actor(id="tocsin", roles=(Role.SYSTEM.value,), kind=ActorKind.SYSTEM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """Whom or what a detection is about."""
+
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """A detection as it came in: ``content`` is the message verbatim (R29)."""
+
+    detection_id: UUID
+    rule_id: str
+    entities: tuple[Entity, ...] = ()
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """Points that one severity criterion gave, and why."""
+
+    criterion: str
+    value: str
+    points: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """A computed severity with everything that explains it (R31b, §2)."""
+
+    level: Severity
+    points: int
+    contributions: tuple[Contribution, ...] = ()
+    floors_applied: tuple[str, ...] = ()
+    unknown_inputs: tuple[str, ...] = ()
+    inputs: Mapping[str, Any]
+    policy: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A person on the v-team."""
+
+    person: str
+    kind: MemberKind
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Levels inside one selector are AND; a list of selectors is OR (§5)."""
+
+    region: str | None = None
+    datacenter: str | None = None
+    service: str | None = None
+    server_farm: str | None = None
+    server: str | None = None
+    tenant: str | None = None
+
+    def levels(self) -> frozenset[tuple[str, str]]:
+        """Return the levels that are named, each with its value."""
+        named = {
+            "region": self.region,
+            "datacenter": self.datacenter,
+            "service": self.service,
+            "server_farm": self.server_farm,
+            "server": self.server,
+            "tenant": self.tenant,
+        }
+        return frozenset((level, value) for level, value in named.items() if value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which part of the platform was affected, and when: half-open [from, to)."""
+
+    include: tuple[Selector, ...]
+    exclude: tuple[Selector, ...] = ()
+    window_from: datetime | None = None
+    window_to: datetime | None = None
+    follow_dependencies: FollowDependencies = FollowDependencies.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One criterion of containment, ticked or not (R32a)."""
+
+    text: str
+    met: bool
+
+
+def indicator_id(type_: str, value: str) -> UUID:
+    """Return the id of an indicator: the same thing has the same id in every incident (R31d)."""
+    return uuid5(_INDICATORS, f"{type_}\x1f{value}")

@@ -1,0 +1,105 @@
+"""The workflow as data (R10): who may give which command, in which states, and where it leads.
+
+`decide` asks it, `GET /v1/workflow` serves it, and the negative tests are generated from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.cases.domain import commands as c
+from services.cases.domain.state import Incident
+from services.cases.domain.vocabulary import Role, State
+
+__all__ = ["ACTIVE", "EXISTING", "RULES", "TERMINAL", "Rule", "roles_for"]
+
+_ST, _SR, _IC, _SME = (
+    Role.SERVICE_TEAM,
+    Role.SECURITY_RESPONSE,
+    Role.INCIDENT_COMMUNICATIONS,
+    Role.SUBJECT_MATTER_EXPERT,
+)
+_LG, _EM, _DM, _SYS = (
+    Role.LEGAL,
+    Role.EXECUTIVE_INCIDENT_MANAGER,
+    Role.DUTY_MANAGER,
+    Role.SYSTEM,
+)
+_V_TEAM = frozenset({_ST, _SR, _IC, _SME})
+
+TERMINAL = frozenset({State.CLOSED, State.FALSE_POSITIVE})
+EXISTING = frozenset(State) - {State.UNOPENED}
+ACTIVE = EXISTING - TERMINAL
+_INVESTIGATED = ACTIVE - {State.OPENED, State.ESCALATED}
+_VERDICT_GIVEN = _INVESTIGATED - {State.INVESTIGATING}
+_RECOVERING = frozenset({State.CONFIRMED, State.CONTAINED, State.ERADICATED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One command: its verb, its states, its issuers (§3.7), and its target state if it has one.
+
+    ``stands_in`` is the role for which a duty manager may act, flagged, when it is silent (§7).
+    """
+
+    verb: str
+    states: frozenset[State]
+    roles: frozenset[Role]
+    to: State | None = None
+    stands_in: Role | None = None
+
+
+def _rule(
+    verb: str,
+    states: frozenset[State] | State,
+    *roles: Role,
+    to: State | None = None,
+    stands_in: Role | None = None,
+) -> Rule:
+    at = frozenset({states}) if isinstance(states, State) else states
+    return Rule(verb=verb, states=at, roles=frozenset(roles), to=to, stands_in=stands_in)
+
+
+RULES: Mapping[type[c.Command], Rule] = {
+    c.OpenIncident: _rule("open", State.UNOPENED, _SYS, _ST, _SR, _IC, to=State.OPENED),
+    c.AttachDetections: _rule("attach-detections", ACTIVE, _SYS),
+    c.ProposeSeverity: _rule("propose-severity", ACTIVE, _SYS),
+    c.ProposePriority: _rule("propose-priority", ACTIVE, _SYS),
+    c.SetSeverity: _rule("set-severity", ACTIVE, _ST, _SR, stands_in=_ST),
+    c.SetPriority: _rule("set-priority", ACTIVE, _ST, _SR, stands_in=_ST),
+    c.EscalateIncident: _rule(
+        "escalate", State.OPENED, _ST, _IC, _SYS, to=State.ESCALATED, stands_in=_ST
+    ),
+    c.DismissAtTriage: _rule(
+        "dismiss-at-triage", State.OPENED, _ST, to=State.FALSE_POSITIVE, stands_in=_ST
+    ),
+    c.FormVTeam: _rule("form-v-team", State.ESCALATED, _SR, to=State.INVESTIGATING, stands_in=_SR),
+    c.RecordSummary: _rule("record-summary", ACTIVE, _ST, _SR, _IC),
+    c.AddIndicator: _rule("add-indicator", ACTIVE, *_V_TEAM, _SYS),
+    c.AssessIndicator: _rule("assess-indicator", _INVESTIGATED, *_V_TEAM),
+    c.RecordAction: _rule("record-action", ACTIVE, *_V_TEAM),
+    c.UpdateAction: _rule("update-action", ACTIVE, *_V_TEAM),
+    c.ConfirmIncident: _rule("confirm", State.INVESTIGATING, _SR, to=State.CONFIRMED),
+    c.DismissAsFalsePositive: _rule("dismiss", State.INVESTIGATING, _SR, to=State.FALSE_POSITIVE),
+    c.SetScope: _rule("set-scope", _INVESTIGATED - {State.IN_REVIEW}, _SR, _ST),
+    c.MarkContained: _rule("contain", State.CONFIRMED, _SR, _ST, to=State.CONTAINED),
+    c.RecordRootCause: _rule("record-root-cause", _INVESTIGATED, _ST, _SR, _EM),
+    c.DraftRecoveryPlan: _rule("draft-recovery-plan", _RECOVERING, _ST, _SR),
+    c.ApproveRecoveryPlan: _rule("approve-recovery-plan", _RECOVERING, _SR, _EM),
+    c.MarkEradicated: _rule("eradicate", State.CONTAINED, _ST, _SR, _EM, to=State.ERADICATED),
+    c.MarkRecovered: _rule("recover", State.ERADICATED, _ST, _SR, to=State.RECOVERED),
+    c.StartReview: _rule("start-review", State.RECOVERED, _SR, to=State.IN_REVIEW),
+    c.CloseIncident: _rule("close", State.IN_REVIEW, _SR, _EM, to=State.CLOSED),
+    c.DeclareNoCustomersAffected: _rule("declare-no-customers-affected", _VERDICT_GIVEN, _SR),
+    c.RecordAffectedCustomers: _rule("record-affected-customers", EXISTING, _SYS),
+    c.RecordCustomersNotified: _rule("record-customers-notified", EXISTING, _SYS),
+    c.AddNote: _rule("add-note", EXISTING, *_V_TEAM, _LG, _EM, _DM),
+    c.RecordFact: _rule("record-fact", EXISTING, _SYS),
+}
+
+
+def roles_for(incident: Incident, command: type[c.Command]) -> frozenset[Role]:
+    """Return who may give *command* now: until escalation the severity is the service team's."""
+    roles = RULES[command].roles
+    if command is c.SetSeverity and incident.state is State.OPENED:
+        return roles - {Role.SECURITY_RESPONSE}  # R23
+    return roles

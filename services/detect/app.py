@@ -1,0 +1,71 @@
+"""Detect's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.detect import api
+from services.detect.consumer import BlockHandler
+from services.detect.migrations import HEAD
+from services.detect.ruleset import PACK, Ruleset
+from services.detect.settings import Settings
+from shared.bus import Bus
+from shared.clock import Clock, utc_now
+from shared.db import create_engine, database_problem
+from shared.http import ServiceState, background, service_app
+from shared.outbox import relay_once
+from shared.reconcile import Reconciler
+from shared.settings import require
+from shared.topology import DETECTIONS, consumer
+
+__all__ = ["create_app"]
+
+
+class State(ServiceState):
+    """What handlers find on ``request.state``."""
+
+    engine: AsyncEngine
+    ruleset: Ruleset
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
+    """Return the detect service; SettingsError when it lacks what it cannot do without."""
+    database_url = require(settings, "database_url")
+    pack = [PACK] if settings.shipped_pack else []
+    ruleset = Ruleset([*pack, *settings.rule_directories])
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
+        engine = create_engine(database_url, "detect")
+        seed = settings.nats_nkey_seed
+        async with Bus(
+            settings.nats_url, "detect", seed.get_secret_value() if seed else None
+        ) as bus:
+            outbox = Reconciler("outbox", lambda: relay_once(engine, bus, DETECTIONS.name), 0.5)
+            rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
+            handler = BlockHandler(engine, ruleset, outbox, clock)
+            async with background(
+                rules.run(), outbox.run(), bus.consume(consumer("detect-events"), handler)
+            ):
+                yield State(
+                    checks={
+                        "database": lambda: database_problem(engine, "detect", HEAD),
+                        "broker": bus.problem,
+                        "rules": ruleset.problem,
+                    },
+                    engine=engine,
+                    ruleset=ruleset,
+                )
+        await engine.dispose()
+
+    app = service_app(
+        "detect",
+        settings,
+        lifespan,
+        description="Evaluates every accepted event against the rules and says why one fired.",
+        clock=clock,
+    )
+    app.include_router(api.router)
+    return app

@@ -1,0 +1,3 @@
+"""Migrations of detect's schema."""
+
+HEAD = "0001"

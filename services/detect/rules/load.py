@@ -1,0 +1,80 @@
+"""Rules from directories: every document gives a rule or a reason, one never costs another."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .model import Rule, RuleError
+from .parse import parse_rules
+from .values import Placeholders
+from .yaml_tree import MAX_BYTES
+
+_TEST_SUFFIX = ".test.yml"  # examples that lie beside the rules of a pack
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What became of every document found: documents = rules + errors + skipped."""
+
+    rules: tuple[Rule, ...]
+    errors: tuple[RuleError, ...]
+    skipped: tuple[RuleError, ...]
+    files: int
+
+    @property
+    def documents(self) -> int:
+        """Return how many documents were looked at."""
+        return len(self.rules) + len(self.errors) + len(self.skipped)
+
+
+def load_rules(
+    places: Iterable[Path | str], placeholders: Placeholders | None = None
+) -> LoadReport:
+    """Return what the rule files under *places* (directories or files) hold."""
+    rules: dict[str, Rule] = {}
+    errors: list[RuleError] = []
+    skipped: list[RuleError] = []
+    files = 0
+    for path in rule_files(places):
+        files += 1
+        for found in _read(path, placeholders):
+            if isinstance(found, RuleError):
+                (skipped if found.unsupported else errors).append(found)
+            elif found.id in rules:
+                reason = f"id {found.id} is already used by {rules[found.id].path}"
+                errors.append(RuleError(found.path, found.line, reason))
+            else:
+                rules[found.id] = found
+    return LoadReport(tuple(rules.values()), tuple(errors), tuple(skipped), files)
+
+
+def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
+    """Yield the rule files under *places*, always in the same order."""
+    for place in places:
+        if not os.path.isdir(place):
+            yield Path(place)
+            continue
+        for folder, subfolders, names in os.walk(place):
+            subfolders.sort()
+            for name in sorted(names):
+                if name.endswith((".yml", ".yaml")) and not name.endswith(_TEST_SUFFIX):
+                    yield Path(folder, name)
+
+
+def _read(path: Path, placeholders: Placeholders | None) -> Iterator[Rule | RuleError]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        yield RuleError(str(path), 1, f"cannot be read: {error.strerror}")
+        return
+    if len(content) > MAX_BYTES:
+        yield RuleError(str(path), 1, f"file is larger than {MAX_BYTES // 1024} KiB")
+        return
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        yield RuleError(str(path), content.count(b"\n", 0, error.start) + 1, "not UTF-8 text")
+        return
+    yield from parse_rules(text, str(path), placeholders)

@@ -1,0 +1,73 @@
+"""The plain matcher: every rule that may see an event is asked; what faster ones are held to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .evaluate import check
+from .explain import Leaf, leaves, reasons
+from .fields import View
+from .model import LogSource, Rule
+from .routing import Router, Routing
+from .routing_table import default_routing
+
+UNKNOWN = LogSource()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decoded event, and the log its envelope says it came from (no part is known: {})."""
+
+    fields: Mapping[str, Any]
+    logsource: LogSource | Mapping[str, Any] = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A rule that an event fulfils, and the leaves that made it so."""
+
+    rule: Rule
+    leaves: tuple[Leaf, ...]
+
+    def reasons(self) -> list[dict[str, Any]]:
+        """Return [{selection, field, op, pattern, value}], ready for JSON."""
+        return reasons(self.leaves)
+
+
+class Matcher(Protocol):
+    """Rules in force, asked about one event at a time; never fails, whatever the event."""
+
+    def match(self, event: Event) -> Sequence[Match]:
+        """Return a match for every rule that *event* fulfils, in the order of the rules."""
+
+
+class PlainMatcher:
+    """Evaluates each routed rule on its own."""
+
+    def __init__(self, rules: Sequence[Rule], routing: Routing | None = None) -> None:
+        self._rules = tuple(rules)
+        self._checks = tuple(check(rule.condition) for rule in self._rules)
+        self._router = Router(self._rules, routing or default_routing())
+
+    @property
+    def unrouted(self) -> tuple[Rule, ...]:
+        """Return the rules that no source of the table feeds: only an envelope can reach them."""
+        return self._router.unrouted
+
+    def match(self, event: Event) -> Sequence[Match]:
+        """Return a match for every rule that *event* fulfils, in the order of the rules."""
+        fields = event.fields
+        # Envelopes come off the wire: what is no JSON object has no fields to ask for.
+        if not isinstance(fields, dict):
+            return ()
+        hint = event.logsource
+        if not isinstance(hint, LogSource):
+            hint = LogSource.of(hint) if hint else UNKNOWN
+        found: list[tuple[int, View]] = []
+        for group in self._router.route(fields, hint):
+            view = View(fields, group.aliases)
+            found.extend((index, view) for index in group.rules if self._checks[index](view))
+        found.sort(key=lambda hit: hit[0])
+        return [
+            Match(self._rules[index], leaves(self._rules[index], view)) for index, view in found
+        ]

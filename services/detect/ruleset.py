@@ -1,0 +1,86 @@
+"""The rules in force: loaded off the event loop, looked at for changes, swapped in one step."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from prometheus_client import Gauge
+
+from services.detect.rules.load import LoadReport, load_rules
+from services.detect.rules.match import Matcher, PlainMatcher
+
+__all__ = ["PACK", "Ruleset"]
+
+PACK = Path(__file__).parent / "pack"
+
+log = structlog.get_logger()
+_rules = Gauge("tocsin_detect_rules", "Rules by state", ["state"])
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What evaluates now, and the report of how it came to be."""
+
+    matcher: Matcher
+    report: LoadReport
+    loaded_in_seconds: float
+
+
+class Ruleset:
+    """The current rules of some directories. `current` is None until the first load is done."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._directories = tuple(directories)
+        self._signature: object = None
+        self._loaded = asyncio.Event()
+        self.current: InForce | None = None
+
+    async def in_force(self) -> InForce:
+        """Return the rules in force, waiting for the first load."""
+        await self._loaded.wait()
+        if self.current is None:
+            raise AssertionError("loaded, yet nothing is in force")
+        return self.current
+
+    async def refresh(self) -> int:
+        """Load the rules anew if a file changed since; a reconciler's work, so it returns 0."""
+        signature = await asyncio.to_thread(self._look)
+        if signature == self._signature:
+            return 0
+        started = time.monotonic()
+        report, matcher = await asyncio.to_thread(self._load)
+        self.current = InForce(matcher, report, time.monotonic() - started)
+        self._signature = signature
+        self._loaded.set()
+        _rules.labels("loaded").set(len(report.rules))
+        _rules.labels("rejected").set(len(report.errors))
+        _rules.labels("skipped").set(len(report.skipped))
+        for error in report.errors[:20]:
+            log.warning("rule rejected", error=str(error))
+        log.info(
+            "rules in force",
+            loaded=len(report.rules),
+            rejected=len(report.errors),
+            skipped=len(report.skipped),
+            seconds=round(self.current.loaded_in_seconds, 2),
+        )
+        return 0
+
+    async def problem(self) -> str | None:
+        """Return why events cannot be evaluated yet, or None (a readiness check)."""
+        return None if self.current else "rules are being loaded"
+
+    def _look(self) -> object:
+        files = [
+            (str(path), (status := path.stat()).st_mtime_ns, status.st_size)
+            for directory in self._directories
+            for path in sorted(directory.rglob("*.y*ml"))
+        ]
+        return hash(tuple(files))
+
+    def _load(self) -> tuple[LoadReport, Matcher]:
+        report = load_rules(self._directories)
+        return report, PlainMatcher(report.rules)

@@ -1,0 +1,24 @@
+"""Settings of detect (``TOCSIN_DETECT_*``)."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(ServiceSettings):
+    service: ClassVar[str] = "detect"
+
+    port: int = Field(8081, ge=0, le=65535)
+    rules: str = Field("", description="directories of Sigma rules, separated like PATH")
+    shipped_pack: bool = Field(True, description="also use the rules that come with Tocsin")
+    reload_seconds: float = Field(2.0, ge=0.1, description="how often rule files are looked at")
+
+    @property
+    def rule_directories(self) -> list[Path]:
+        return [Path(part) for part in self.rules.split(os.pathsep) if part]

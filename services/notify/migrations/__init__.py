@@ -1,0 +1,3 @@
+"""Notify's schema, oldest first."""
+
+HEAD = "0001"

@@ -1,0 +1,55 @@
+"""Settings of notify (``TOCSIN_NOTIFY_*``)."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from services.notify.egress import AllowList
+from shared.settings import ServiceSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(ServiceSettings):
+    service: ClassVar[str] = "notify"
+
+    port: int = Field(8084, ge=0, le=65535)
+    inventory_file: Path | None = Field(
+        None, description="YAML or JSON; read again when it changes. None: the last one imported"
+    )
+    operator_name: str = Field("Tocsin", description="who signs the customer notice")
+    # Both by default: an obligation too many is decided away, one too few is missed (I7).
+    operator_capacities: list[str] | None = Field(
+        ["controller", "processor"], description="null: not stated, all are undecided"
+    )
+    operator_data_subject_regions: list[str] | None = Field(
+        None, description="of the data that the operator controls itself, e.g. [\"EU\"]"
+    )
+
+    sender: str = Field("security@localhost", description="From of the e-mail notices")
+    smtp_host: str | None = None
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_ca_file: Path | None = Field(None, description="instead of the system's authorities")
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+
+    webhook_secrets_file: Path | None = Field(
+        None, description="JSON: secret_ref of the inventory → whsec_…; read at each sending"
+    )
+    webhook_allow: list[str] = Field(
+        default_factory=list,
+        description="host:port or CIDR that may be private and plain http (tests, demo)",
+    )
+    webhook_ca_file: Path | None = Field(None, description="instead of the system's authorities")
+
+    dispatch_workers: int = Field(4, ge=1, le=64, description="messages sent at the same time")
+    dispatch_interval: float = Field(1.0, gt=0, description="seconds between looks for due ones")
+    lease_seconds: float = Field(60.0, ge=45, description="longer than any attempt may take")
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _allow_list(cls, entries: list[str]) -> list[str]:
+        AllowList.parse(entries)
+        return entries

@@ -1,0 +1,8 @@
+"""`tocsin`, `python -m tocsin`."""
+
+from tocsin.cli import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The `tocsin` command: wiring of sub-commands only; a failure is a sentence, no traceback."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from shared.auth import Role
+from shared.contracts.ingest import Logsource
+from shared.errors import UserError
+from shared.topology import IDENTITIES, SERVICES
+from tocsin.home import DEFAULT_HOME
+
+__all__ = ["app", "main"]
+
+T = TypeVar("T")
+app = typer.Typer(
+    name="tocsin",
+    help="Security incident management: from the first log line to the last notified customer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+console = Console()
+stderr = Console(stderr=True)
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="TOCSIN_HOME", help="Directory of the platform's data.")
+]
+
+
+class CommandError(UserError):
+    """What the user gets to read: one sentence, exit code 1."""
+
+
+def main() -> None:
+    """Run the command line; every expected failure is a sentence on standard error."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        stderr.print(f"tocsin: {error or type(error).__name__}", style="red", markup=False)
+        sys.exit(1)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+@app.command()
+def up(
+    home: HomeOption = DEFAULT_HOME,
+    rules: Annotated[
+        list[Path] | None, typer.Option(help="A directory of Sigma rules; may be repeated.")
+    ] = None,
+    random_ports: Annotated[bool, typer.Option(help="Do not use ports 8080 to 8084.")] = False,
+) -> None:
+    """Run the platform here until Ctrl-C; data stay under .tocsin.
+
+    TOCSIN_DATABASE_URL and TOCSIN_NATS_URL replace the embedded PostgreSQL and NATS.
+    """
+    from tocsin.stack import StackOptions
+    from tocsin.up import run_up
+
+    options = StackOptions(
+        root=home,
+        random_ports=random_ports,
+        database_url=os.environ.get("TOCSIN_DATABASE_URL"),
+        nats_url=os.environ.get("TOCSIN_NATS_URL"),
+        environment=_rules_environment(rules),
+        say=lambda line: console.print(f"[dim]{line}[/]", highlight=False),
+    )
+    _run(run_up(options, console))
+
+
+def _rules_environment(rules: list[Path] | None) -> dict[str, str]:
+    for directory in rules or []:
+        if not directory.is_dir():
+            raise CommandError(f"{directory} is no directory of rules")
+    found = os.pathsep.join(str(directory.resolve()) for directory in rules or [])
+    return {"TOCSIN_DETECT_RULES": found} if found else {}
+
+
+@app.command()
+def demo(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="Stop everything at the end instead of staying up.")
+    ] = False,
+) -> None:
+    """Play an attack through the whole platform: logs in, an incident, customers notified."""
+    from tocsin.demo import run_demo
+
+    sys.exit(_run(run_demo(as_json=as_json, leave=leave, console=stderr if as_json else console)))
+
+
+@app.command()
+def send(
+    files: Annotated[list[Path], typer.Argument(help="Files of logs; - is standard input.")],
+    home: HomeOption = DEFAULT_HOME,
+    url: Annotated[str | None, typer.Option(help="The ingest service.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="TOCSIN_KEY", help="API key of a log source.")
+    ] = None,
+    product: Annotated[str | None, typer.Option(help="Sigma logsource product.")] = None,
+    category: Annotated[str | None, typer.Option(help="Sigma logsource category.")] = None,
+    service: Annotated[str | None, typer.Option(help="Sigma logsource service.")] = None,
+    again: Annotated[
+        bool, typer.Option(help="Send even what was sent before, as new events.")
+    ] = False,
+) -> None:
+    """Ship logs to a running platform: JSON lines, JSON documents, syslog text; gzip or zstd."""
+    from tocsin.home import Home
+    from tocsin.send import Target
+    from tocsin.send_display import send_files
+
+    place = Home(home)
+    address = url or place.running().urls["ingest"]
+    if key is None:
+        path = place.secrets.path("local-source.key")
+        if not path.exists():
+            raise CommandError("No API key: give --key, or run `tocsin sources add`.")
+        key = path.read_text().strip()
+    hint = Logsource(product=product, category=category, service=service)
+    target = Target(address.rstrip("/"), key, hint.product, hint.category, hint.service)
+    failed = _run(send_files(target, files, again=again, console=console))
+    if failed:
+        raise CommandError(f"{failed} of {len(files)} files were not sent whole")
+
+
+sources = typer.Typer(help="Log sources and their API keys.", no_args_is_help=True)
+app.add_typer(sources, name="sources")
+
+
+@sources.command("add")
+def sources_add(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and dashes.")],
+    home: HomeOption = DEFAULT_HOME,
+    tenant: Annotated[str | None, typer.Option()] = None,
+    region: Annotated[str | None, typer.Option()] = None,
+    datacenter: Annotated[str | None, typer.Option()] = None,
+    service: Annotated[str | None, typer.Option(help="The service whose logs these are.")] = None,
+    server: Annotated[str | None, typer.Option()] = None,
+    product: Annotated[str | None, typer.Option(help="Sigma logsource product.")] = None,
+    category: Annotated[str | None, typer.Option(help="Sigma logsource category.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="The key expires after so long.")] = None,
+) -> None:
+    """Register a log source, or change its labels, and print a new API key for it."""
+    from services.ingest.sources import Source
+    from shared.clock import utc_now
+    from tocsin.home import Home
+    from tocsin.sources import add_source
+
+    source = Source(
+        id=name,
+        tenant=tenant,
+        region=region,
+        datacenter=datacenter,
+        service=service,
+        server=server,
+        logsource=Logsource(product=product, category=category),
+    )
+    place = Home(home)
+    expires = utc_now() + timedelta(days=days) if days else None
+    pepper = place.secrets.get("ingest.key-pepper")
+    typer.echo(_run(add_source(_admin_url(place), pepper, source, expires=expires)))
+
+
+def _admin_url(home: Any) -> str:
+    """Return the administrator's database: the operator's own, or that of a running platform."""
+    if url := os.environ.get("TOCSIN_DATABASE_URL"):
+        return url
+    from urllib.parse import quote
+
+    running = home.running()
+    password = quote(home.secrets.get("postgres-admin"), safe="")
+    return f"postgresql://tocsin_admin:{password}@{running.database}/postgres"
+
+
+@app.command()
+def token(
+    subject: Annotated[str, typer.Argument(help="Who: a name that the history will show.")],
+    role: Annotated[list[str], typer.Option(help=f"One of {', '.join(Role)}; may be repeated.")],
+    home: HomeOption = DEFAULT_HOME,
+    tenant: Annotated[str | None, typer.Option(help="For customer contacts.")] = None,
+    hours: Annotated[float, typer.Option(min=0.01, max=720)] = 12,
+) -> None:
+    """Print a bearer token of the local issuer (without an identity provider)."""
+    from tocsin.home import Home
+    from tocsin.tokens import LocalIssuer
+
+    keys = Home(home).keys
+    if not keys.is_dir():
+        raise CommandError(f"{home} holds no platform; start one with `tocsin up`.")
+    issued = LocalIssuer(keys).issue(subject, role, tenant=tenant, lifetime=timedelta(hours=hours))
+    typer.echo(issued)
+
+
+@app.command("nats-config")
+def nats_config(home: HomeOption = DEFAULT_HOME) -> None:
+    """Print the authorization block for a NATS server of your own; seeds stay in the home."""
+    from tocsin.embedded.secret_files import SecretFiles
+    from tocsin.stack import authorization
+
+    secrets = SecretFiles(home / "secrets")
+    typer.echo("# jetstream needs: sync_interval: always   (docs/operations.md)")
+    typer.echo(authorization(secrets), nl=False)
+    for identity in IDENTITIES:
+        typer.echo(f"# seed of {identity}: {secrets.path(f'nats.{identity}.nkey')}")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the schema of TOCSIN_DATABASE_URL up to date (one Job in Kubernetes).
+
+    TOCSIN_<SERVICE>_DATABASE_PASSWORD (or …_FILE) creates that service's role or sets its password.
+    """
+    from shared.migrate import migrate as run_migrations
+
+    url = _secret("TOCSIN_DATABASE_URL")
+    if not url:
+        raise CommandError("TOCSIN_DATABASE_URL is not set")
+    passwords = {s: _secret(f"TOCSIN_{s.upper()}_DATABASE_PASSWORD") for s in SERVICES}
+    for service, revision in _run(run_migrations(url, passwords)).items():
+        typer.echo(f"{service}: {revision}")
+
+
+def _secret(name: str) -> str | None:
+    if file := os.environ.get(f"{name}_FILE"):
+        return Path(file).read_text().strip()
+    return os.environ.get(name)
+
+
+@app.command()
+def bootstrap(
+    replicas: Annotated[int, typer.Option(min=1, max=5, envvar="TOCSIN_NATS_REPLICAS")] = 1,
+) -> None:
+    """Create the streams and consumers on TOCSIN_NATS_URL, or bring them in line."""
+    from tocsin.bootstrap import bootstrap as run_bootstrap
+
+    url = os.environ.get("TOCSIN_NATS_URL", "nats://127.0.0.1:4222")
+    seed = _secret("TOCSIN_NATS_NKEY_SEED")
+    for name in _run(run_bootstrap(url, seed, replicas=replicas)):
+        typer.echo(name)
+
+
+@app.command()
+def doctor(home: HomeOption = DEFAULT_HOME) -> None:
+    """Check this machine and the platform; each complaint comes with its fix."""
+    from tocsin.doctor import diagnose
+    from tocsin.home import Home
+
+    failures = 0
+    for check in _run(diagnose(Home(home))):
+        console.print(
+            f"[{'green' if check.ok else 'red'}]{'ok ' if check.ok else 'BAD'}[/] {check.name}: "
+            f"{check.found}" + ("" if check.ok else f"\n      fix: {check.fix}"),
+            highlight=False,
+        )
+        failures += not check.ok
+    if failures:
+        raise CommandError(f"{failures} checks failed")

@@ -1,0 +1,137 @@
+"""`tocsin doctor`: what is wrong here, and what to do about it."""
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+
+from shared.topology import SERVICES
+from tocsin.embedded.binaries import find_nats, find_postgres
+from tocsin.embedded.errors import PlatformError
+from tocsin.embedded.ports import is_free
+from tocsin.home import Home, NotRunningError
+from tocsin.stack import PORTS
+
+__all__ = ["Check", "diagnose"]
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; *fix* says what to do when it is not *ok*."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+async def diagnose(home: Home) -> list[Check]:
+    """Return every finding about this machine and the platform over *home*."""
+    checks = [_python(), *_binaries(), _disk(home), _memory(), _secrets(home)]
+    try:
+        running = home.running()
+    except NotRunningError:
+        return [*checks, *_ports(), Check("platform", True, "not running")]
+    checks.append(Check("platform", True, f"running (pid {running.pid})"))
+    return [*checks, *[check async for check in _services(running.urls)]]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+
+
+def _binaries() -> list[Check]:
+    checks = []
+    for name, find, variable in (
+        ("PostgreSQL", find_postgres, "TOCSIN_DATABASE_URL"),
+        ("NATS", find_nats, "TOCSIN_NATS_URL"),
+    ):
+        if os.environ.get(variable):
+            checks.append(Check(name, True, f"yours ({variable})"))
+            continue
+        try:
+            checks.append(Check(name, True, f"embedded ({_shown(find())})"))
+        except PlatformError as error:
+            fix = f"run `make setup` again, or set {variable} to a server of your own"
+            checks.append(Check(name, False, str(error), fix))
+    return checks
+
+
+def _shown(found: object) -> str:
+    return str(getattr(found, "version", None) or getattr(found, "bin", None) or found)
+
+
+def _disk(home: Home) -> Check:
+    place = home.root if home.root.exists() else home.root.absolute().parent
+    free = shutil.disk_usage(place).free
+    return Check(
+        "disk",
+        free > GIB,
+        f"{free / GIB:.1f} GiB free at {place}",
+        "make room: a full disk makes ingest answer 503",
+    )
+
+
+def _memory() -> Check:
+    try:
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return Check("memory", True, "not known on this system")
+    return Check(
+        "memory",
+        available > 600 * (1 << 20),
+        f"{available / GIB:.1f} GiB available",
+        "the platform needs about 600 MB; end other programs",
+    )
+
+
+def _secrets(home: Home) -> Check:
+    folder = home.secrets.folder
+    if not folder.exists():
+        return Check("secrets", True, "none yet")
+    loose = [
+        path.name
+        for path in folder.iterdir()
+        if path.stat().st_mode & 0o077 and path.name != "issuer.jwks.json"
+    ]
+    return Check(
+        "secrets",
+        not loose and not folder.stat().st_mode & 0o077,
+        f"readable by others: {', '.join(loose)}" if loose else "readable by you alone",
+        f"chmod -R go= {folder}",
+    )
+
+
+def _ports() -> list[Check]:
+    taken = [f"{name} ({port})" for name, port in PORTS.items() if not is_free(port)]
+    return [
+        Check(
+            "ports",
+            not taken,
+            f"taken: {', '.join(taken)}" if taken else "8080 to 8084 are free",
+            "end the program that listens there, or use `tocsin up --random-ports`",
+        )
+    ]
+
+
+async def _services(urls: object) -> AsyncIterator[Check]:
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        for name in SERVICES:
+            url = urls[name]  # type: ignore[index]  # a mapping of names
+            try:
+                answer = await client.get(f"{url}/readyz")
+                missing = answer.json().get("missing", {})
+            except (httpx.HTTPError, ValueError) as error:
+                yield Check(
+                    name, False, f"{url} does not answer ({error!r})", f"read its log: {name}.log"
+                )
+                continue
+            found = "; ".join(f"{k}: {v}" for k, v in missing.items()) or f"ready at {url}"
+            fix = "it recovers by itself once that is back; see its log for more"
+            yield Check(name, not missing, found, fix)

@@ -1,0 +1,158 @@
+"""Files of logs into chunks that the ingest door takes: bounded memory, events verbatim.
+
+The form is found by looking: gzip or zstd by magic number, JSON by its first byte (lines, an array,
+or documents one after another), text lines otherwise.
+"""
+
+import gzip
+import io
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+
+from shared.errors import UserError
+
+__all__ = ["Chunk", "ReadingError", "chunks", "open_log"]
+
+CHUNK_ITEMS = 500
+CHUNK_BYTES = 1 << 20
+MAX_LINE = 1 << 20
+_LOOK = 1 << 16
+_SPACE = " \t\r\n,"
+
+
+class ReadingError(UserError):
+    """The file cannot be read; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Items to be sent in one request. `start` counts them from the beginning of the file."""
+
+    start: int
+    count: int
+    body: bytes
+    is_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """An opened file: the bytes as they lie on disk, and the stream of what they mean."""
+
+    name: str
+    size: int | None
+    disk: BinaryIO
+    stream: "io.BufferedReader[Any]"
+
+    @property
+    def position(self) -> int:
+        """Return how far the disk was read: true progress for compressed files too."""
+        return self.disk.tell() if self.size is not None else 0
+
+
+def open_log(path: Path) -> Log:
+    """Open *path* (``-`` is standard input), decompressing it; ReadingError when it cannot be."""
+    try:
+        is_stdin = str(path) == "-"
+        disk = sys.stdin.buffer if is_stdin else path.open("rb")
+        size = None if is_stdin else path.stat().st_size
+        buffered = io.BufferedReader(disk, _LOOK)  # type: ignore[type-var]  # any reader will do
+        magic = buffered.peek(4)[:4]
+    except OSError as error:
+        raise ReadingError(f"{path}: {error.strerror or error}") from error
+    return Log(str(path), size, disk, _decoded(buffered, magic))
+
+
+def _decoded(stream: "io.BufferedReader[Any]", magic: bytes) -> "io.BufferedReader[Any]":
+    if magic[:2] == b"\x1f\x8b":
+        return io.BufferedReader(gzip.GzipFile(fileobj=stream), _LOOK)
+    if magic == b"\x28\xb5\x2f\xfd":
+        reader: Any = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+        return io.BufferedReader(reader, _LOOK)
+    return stream
+
+
+def chunks(log: Log) -> Iterator[Chunk]:
+    """Yield the items of *log* in chunks; ReadingError where the file ends in the middle of one."""
+    try:
+        head = log.stream.peek(_LOOK).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if head[:1] == b"[":
+            yield from _documents(log, inside_array=True)
+        elif head[:1] == b"{":
+            first = head.split(b"\n", 1)
+            if len(first) == 1 or _is_document(first[0]):
+                yield from _lines(log, is_text=False)
+            else:
+                yield from _documents(log, inside_array=False)
+        else:
+            yield from _lines(log, is_text=True)
+    except (OSError, EOFError, zstandard.ZstdError) as error:
+        raise ReadingError(f"{log.name}: {error}") from error
+
+
+def _is_document(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def _lines(log: Log, *, is_text: bool) -> Iterator[Chunk]:
+    start, lines, size = 0, [], 0
+    number = 0
+    while line := log.stream.readline(MAX_LINE):
+        lines.append(line.rstrip(b"\r\n"))
+        size += len(line)
+        number += 1
+        if len(lines) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
+            yield Chunk(start, len(lines), b"\n".join(lines), is_text)
+            start, lines, size = number, [], 0
+    if lines:
+        yield Chunk(start, len(lines), b"\n".join(lines), is_text)
+
+
+def _documents(log: Log, *, inside_array: bool) -> Iterator[Chunk]:
+    """Documents one after another, or the elements of one array, read as they come."""
+    decoder = json.JSONDecoder()
+    reader = io.TextIOWrapper(log.stream, encoding="utf-8-sig", errors="surrogateescape")
+    text = reader.read(_LOOK).lstrip()
+    if inside_array:
+        text = text[1:]
+    start, items, size, number = 0, [], 0, 0
+    ended = False
+    while True:
+        text = text.lstrip(_SPACE)
+        if inside_array and text.startswith("]"):
+            ended = True
+            break
+        try:
+            if not text:
+                raise json.JSONDecodeError("empty", text, 0)
+            _, end = decoder.raw_decode(text)
+        except ValueError as error:
+            more = reader.read(max(_LOOK, len(text)))
+            if more and len(text) < 64 * MAX_LINE:
+                text += more
+                continue
+            if not text and not inside_array:
+                break
+            raise ReadingError(
+                f"{log.name}: item {number + 1} is no JSON document ({error.args[0]})"
+            ) from error
+        items.append(text[:end].encode("utf-8", "surrogateescape"))
+        size += end
+        number += 1
+        text = text[end:]
+        if len(items) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
+            yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False)
+            start, items, size = number, [], 0
+    if items:
+        yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False)
+    if inside_array and not ended:
+        raise ReadingError(f"{log.name}: the JSON array does not end")
