@@ -1,4 +1,4 @@
-"""The log in PostgreSQL: one call of `append` is one transaction, decided by the head row's lock."""
+"""The log in PostgreSQL: one call of `append` is one transaction under the head row's lock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -110,14 +110,8 @@ class PostgresStore:
     ) -> Appended:
         if self._waiting >= self._max_waiting:
             raise OverloadedError(f"{self._waiting} appends wait for the log")
-        self._waiting += 1
-        try:
-            # A caller who goes away must not leave a COMMIT half asked (delivery reference §3.2).
-            return await asyncio.shield(
-                self._append(stream_id, events, expected, command_id, digest)
-            )
-        finally:
-            self._waiting -= 1
+        # A caller who goes away must not leave a COMMIT half asked (delivery reference §3.2).
+        return await asyncio.shield(self._append(stream_id, events, expected, command_id, digest))
 
     async def _append(
         self,
@@ -140,6 +134,7 @@ class PostgresStore:
             [event.actor.id for event in events],
             [event.at for event in events],
         )
+        self._waiting += 1
         try:
             row = await self._ask(lambda d: d.fetchrow(_APPEND, *arguments))
         except asyncpg.PostgresError as error:
@@ -148,6 +143,8 @@ class PostgresStore:
             if error.sqlstate == "TC002":
                 raise CommandReusedError(str(command_id)) from error
             raise
+        finally:
+            self._waiting -= 1
         return Appended(
             stream_id=stream_id,
             first_version=row["first_version"],

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
-import orjson
 
 __all__ = ["Item", "UnframeableError", "frame_json", "frame_text"]
 
@@ -42,8 +41,9 @@ def frame_text(body: bytes) -> Iterator[Item]:
 def frame_json(body: bytes) -> Iterator[Item]:
     """Yield the items of a JSON body, whichever of the three forms it has.
 
-    An array is one document; else, when the first line is a whole document, lines; else documents
-    one after another, however they are laid out. UnframeableError when none of these fits.
+    An array is one document. Where every line looks like an object, lines; else documents one
+    after another, however they are laid out; and where that fails, lines of which some are broken
+    (a broken line must not spoil the others). UnframeableError when none of these fits.
     """
     body = body.removeprefix(_BOM).strip(_SPACE)
     if not body:
@@ -52,18 +52,15 @@ def frame_json(body: bytes) -> Iterator[Item]:
         return _array(body)
     if body[:1] != b"{":
         raise UnframeableError("the body is neither a JSON object nor an array of them")
-    first = body.split(b"\n", 1)[0]
-    if len(first) == len(body) or _is_document(first):
-        return _lines(body) if b"\n" in body or _is_document(body) else _concatenated(body)
-    return _concatenated(body)
-
-
-def _is_document(data: bytes) -> bool:
+    lines = list(_lines(body))
+    if len(lines) > 1 and all(line.data[0] == 0x7B and line.data[-1] == 0x7D for line in lines):
+        return iter(lines)
     try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        return iter(_concatenated(body))
+    except UnframeableError:
+        if len(lines) > 1:
+            return iter(lines)
+        raise
 
 
 def _array(body: bytes) -> Iterator[Item]:
@@ -81,7 +78,7 @@ def _lines(body: bytes) -> Iterator[Item]:
             yield Item(index, stripped)
 
 
-def _concatenated(body: bytes) -> Iterator[Item]:
+def _concatenated(body: bytes) -> list[Item]:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -92,11 +89,9 @@ def _concatenated(body: bytes) -> Iterator[Item]:
         try:
             _, end = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            if not items and "\n" in text:  # a broken first line does not spoil the others
-                return _lines(body)
             raise UnframeableError(f"the JSON documents end at character {position}") from error
         items.append(Item(len(items), text[position:end].encode()))
         position = end
         while position < len(text) and text[position] in " \t\r\n,":
             position += 1
-    return iter(items)
+    return items

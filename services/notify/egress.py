@@ -91,7 +91,7 @@ async def destination(url: str, allow: AllowList, resolve: Resolver) -> Destinat
         raise EgressError("only https URLs are sent to")
     if parsed.userinfo:
         raise EgressError("a URL with a user name or password is not sent to")
-    host = parsed.host.lower()
+    host = parsed.raw_host.decode("ascii").lower()  # as it goes on the wire, not as displayed
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
     addresses = await _addresses(host, port, resolve)
     if not allow.has(host, port, addresses):
@@ -103,7 +103,7 @@ async def destination(url: str, allow: AllowList, resolve: Resolver) -> Destinat
     address = str(addresses[0])
     return Destination(
         url=parsed.copy_with(host=address),
-        host=parsed.raw_host.decode("ascii"),
+        host=host,
         host_header=parsed.netloc.decode("ascii"),
         address=address,
     )

@@ -1,5 +1,6 @@
 """Settings of notify (``TOCSIN_NOTIFY_*``)."""
 
+from email.utils import parseaddr
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -53,3 +54,10 @@ class Settings(ServiceSettings):
     def _allow_list(cls, entries: list[str]) -> list[str]:
         AllowList.parse(entries)
         return entries
+
+    @field_validator("sender")
+    @classmethod
+    def _sender(cls, sender: str) -> str:
+        if "@" not in parseaddr(sender)[1]:
+            raise ValueError(f"{sender!r} is not an e-mail address")
+        return sender

@@ -47,6 +47,9 @@ class ObligationIdentifiedV1(Contract):
     clock_at: Instant
     due_at: Instant
     basis: str = Field(description="the arithmetic in words")
+    state: Literal["undecided", "triggered"] = Field(
+        "triggered", description="undecided: cannot be ruled out; a person has to decide it (I7)"
+    )
 
     @property
     def about(self) -> str:

@@ -7,6 +7,7 @@ from .model import AllOf, AtLeast, Node, Not, RefusedError, Selection
 
 MAX_LENGTH = 8 * 1024
 MAX_DEPTH = 32
+MAX_NAMED = 2_000  # selections that `N of` stands for, all in all
 
 WORDS = frozenset({"and", "or", "not"})
 _TOKEN = re.compile(r"\s*(?:([()])|([^\s()|]+)|(\|))")
@@ -44,6 +45,7 @@ class _Parser:
         self._at = 0
         self._selections = selections
         self._line = line
+        self._named_in_all = 0
 
     def peek(self, ahead: int = 0) -> str:
         at = self._at + ahead
@@ -113,6 +115,9 @@ class _Parser:
             for name, node in self._selections.items()
             if re.fullmatch(pattern, name) and (not name.startswith("_") or wanted[0] == "_")
         )
+        self._named_in_all += len(nodes)
+        if self._named_in_all > MAX_NAMED:
+            raise self._refused(f"'of' stands for more than {MAX_NAMED} selections")
         if not nodes:
             raise self._refused(f"no selection fits {target!r}")
         return nodes

@@ -44,14 +44,21 @@ def parse_rules(
     text: str, path: str, placeholders: Placeholders | None = None
 ) -> Iterator[Rule | RuleError]:
     """Yield for each YAML document in *text* its rule, or why there is none."""
+    empty = True
     try:
         for tree in documents(text):
+            if isinstance(tree, Scalar) and tree.value is None:
+                continue  # nothing stands between two `---`
+            empty = False
             if isinstance(tree, RefusedError):
                 yield RuleError(path, tree.line, tree.reason)
-            elif not (isinstance(tree, Scalar) and tree.value is None):  # a bare `---`
+            else:
                 yield _document(tree, path, placeholders or {})
     except RefusedError as refusal:
         yield RuleError(path, refusal.line, refusal.reason)
+    else:
+        if empty:
+            yield RuleError(path, 1, "holds no rule")
 
 
 def _document(tree: Tree, path: str, placeholders: Placeholders) -> Rule | RuleError:
@@ -70,6 +77,10 @@ def _document(tree: Tree, path: str, placeholders: Placeholders) -> Rule | RuleE
 def _rule(tree: Table, path: str, placeholders: Placeholders) -> Rule:
     if "action" in tree.entries:
         raise RefusedError(tree.lines["action"], "rule collections by 'action' are not supported")
+    if _text(tree, "sigma-version")[:1] not in ("", "1", "2"):
+        raise RefusedError(tree.lines["sigma-version"], "only Sigma versions 1 and 2 are known")
+    if _text(tree, "taxonomy").lower() not in ("", "sigma"):
+        raise RefusedError(tree.lines["taxonomy"], "only the taxonomy 'sigma' is known")
     title = _text(tree, "title")
     if not title or len(title) > 256:
         raise RefusedError(

@@ -41,6 +41,8 @@ from .yaml_tree import Listing, Scalar, Table, Tree
 Placeholders = Mapping[str, Sequence[str]]
 
 MAX_FIELD = 256
+MAX_TESTS = 20_000
+MAX_REGEXES = 1_000
 MAX_EXPANSIONS = 10_000
 _PLACEHOLDER = re.compile(r"(?<!\\)%([A-Za-z0-9_.-]+)%", re.ASCII)
 _BOUNDS = {
@@ -63,15 +65,35 @@ def read_item(key: str, tree: Tree, line: int, placeholders: Placeholders) -> It
     chain = read_chain(written, keyword=field == ANYWHERE, line=line)
     if field == ANYWHERE and chain.type is None and chain.affix is None:
         chain = replace(chain, affix=Kind.CONTAINS)  # a keyword is found inside the value
-    groups = tuple(tuple(_tests(value, chain, placeholders)) for value in _values(tree, chain))
+    groups: list[tuple[Test, ...]] = []
+    budget = _Budget(line)
+    for value in _values(tree, chain):
+        groups.append(tuple(_tests(value, chain, placeholders)))
+        budget.spend(groups[-1])
     if field == ANYWHERE:
         _check_keywords(groups, line)
     if not chain.every:
-        groups = (tuple(test for group in groups for test in group),)
-    return Item(field, written, groups, chain.negated)
+        groups = [tuple(test for group in groups for test in group)]
+    return Item(field, written, tuple(groups), chain.negated)
 
 
-def _check_keywords(groups: tuple[tuple[Test, ...], ...], line: int) -> None:
+class _Budget:
+    """What one item may cost: values multiply by encodings and placeholders, regexes need room."""
+
+    def __init__(self, line: int) -> None:
+        self._line = line
+        self._tests = self._regexes = 0
+
+    def spend(self, tests: Sequence[Test]) -> None:
+        self._tests += len(tests)
+        self._regexes += sum(getattr(test, "regex", None) is not None for test in tests)
+        if self._tests > MAX_TESTS:
+            raise RefusedError(self._line, f"stands for more than {MAX_TESTS} values")
+        if self._regexes > MAX_REGEXES:
+            raise RefusedError(self._line, f"more than {MAX_REGEXES} patterns for one field")
+
+
+def _check_keywords(groups: Sequence[tuple[Test, ...]], line: int) -> None:
     for test in (test for group in groups for test in group):
         if isinstance(test, Null) or (isinstance(test, Text) and test.kind is Kind.ANY):
             raise RefusedError(line, "an empty keyword would match every event")

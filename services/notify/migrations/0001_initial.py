@@ -19,6 +19,13 @@ def upgrade() -> None:
             imported_at timestamptz NOT NULL
         );
 
+        -- Which version ran since when; a file that went back to an old version is a new load.
+        CREATE TABLE inventory_loads (
+            position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            version text NOT NULL REFERENCES inventories,
+            loaded_at timestamptz NOT NULL
+        );
+
         CREATE TABLE incidents (
             incident_id uuid PRIMARY KEY,
             number text NOT NULL,
@@ -135,8 +142,8 @@ def upgrade() -> None:
 
         GRANT SELECT, INSERT ON inbox TO tocsin_notify;
         GRANT SELECT, INSERT, UPDATE, DELETE ON outbox TO tocsin_notify;
-        GRANT SELECT, INSERT ON inventories, scopes, affected_tenants, notices, obligations
-            TO tocsin_notify;
+        GRANT SELECT, INSERT ON inventories, inventory_loads, scopes, affected_tenants, notices,
+            obligations TO tocsin_notify;
         GRANT SELECT, INSERT ON incidents, affected_lists, notifications, attempts
             TO tocsin_notify;
         GRANT UPDATE (number, state, facts) ON incidents TO tocsin_notify;

@@ -1,0 +1,161 @@
+"""Keeps the views in step with the log: rows and cursor are one transaction."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from prometheus_client import Gauge
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.cases.postgres import COLUMNS, recorded
+from services.cases.store import Recorded
+from services.cases.views import Document
+from services.cases.views.detail import project
+from services.cases.views.listing import summarise
+from services.cases.views.timeline import entry
+
+__all__ = ["GapError", "Projector"]
+
+BATCH = 200
+NAME = "incidents"
+
+log = structlog.get_logger()
+_position = Gauge("tocsin_cases_projected_position", "Position that the views have reached")
+
+_LOCK = "SELECT position FROM projections WHERE name = $1 FOR UPDATE"
+_CURSOR = "UPDATE projections SET position = $1 WHERE name = $2 AND position = $3 RETURNING 1"
+_NEXT = f"SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"  # noqa: S608 - constants only
+_LOAD = "SELECT incident_id, opened_position, document FROM incidents WHERE incident_id = ANY($1)"
+_SAVE = (
+    "INSERT INTO incidents (incident_id, opened_position, version, position, state, severity,"
+    " summary, document) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+    " ON CONFLICT (incident_id) DO UPDATE SET version = excluded.version,"
+    " position = excluded.position, state = excluded.state, severity = excluded.severity,"
+    " summary = excluded.summary, document = excluded.document"
+)
+_TIMELINE = "INSERT INTO timeline (position, incident_id, version, entry) VALUES ($1, $2, $3, $4)"
+
+
+class GapError(Exception):
+    """The log has a hole or another worker moved the cursor: nothing was written."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The rows that a run of events touches."""
+
+    opened: dict[UUID, int] = field(default_factory=dict)
+    documents: dict[UUID, Document] = field(default_factory=dict)
+    entries: list[tuple[int, UUID, int, str]] = field(default_factory=list)
+
+    def apply(self, events: Iterable[Recorded]) -> None:
+        for r in events:
+            document = project(self.documents.get(r.stream_id), r)
+            self.opened.setdefault(r.stream_id, r.position)
+            self.documents[r.stream_id] = document
+            self.entries.append((r.position, r.stream_id, r.version, _json(entry(document, r))))
+
+
+def _json(document: Document) -> str:
+    return msgspec.json.encode(document, order="sorted").decode()
+
+
+class Projector:
+    """Runs the views forward; `reached` gives readers their own writes."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._running = asyncio.Lock()
+        self._moved = asyncio.Condition()
+        self.position = 0
+
+    async def once(self) -> int:
+        """Project the next events, if there are any; return how many."""
+        async with self._running, self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            async with driver.transaction():
+                done, position = await self._advance(driver, BATCH)
+        await self._announce(position)
+        return done
+
+    async def rebuild(self) -> int:
+        """Project everything anew; readers see the old rows until it is all there."""
+        total = 0
+        async with self._running, self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            async with driver.transaction():
+                await driver.fetchval(_LOCK, NAME)
+                await driver.execute("DELETE FROM incidents")
+                await driver.execute("DELETE FROM timeline")
+                await driver.execute("UPDATE projections SET position = 0 WHERE name = $1", NAME)
+                while (step := await self._advance(driver, BATCH))[0]:
+                    total += step[0]
+        await self._announce(step[1])
+        log.info("views rebuilt", events=total)
+        return total
+
+    async def reached(self, position: int, limit: float = 2.0) -> bool:
+        """Bring the views to *position*; False if they are not there within *limit* seconds."""
+        try:
+            async with asyncio.timeout(limit):
+                while self.position < position and await self.once():
+                    pass
+        except Exception:
+            log.warning("views are behind", position=position, at=self.position, exc_info=True)
+        return self.position >= position
+
+    async def moved(self, beyond: int, limit: float) -> bool:
+        """Wait until the views are beyond a position, or *limit* seconds; tell which."""
+        try:
+            async with asyncio.timeout(limit), self._moved:
+                await self._moved.wait_for(lambda: self.position > beyond)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _announce(self, position: int) -> None:
+        if position > self.position:
+            async with self._moved:
+                self.position = position
+                self._moved.notify_all()
+            _position.set(position)
+
+    async def _advance(self, driver: Any, limit: int) -> tuple[int, int]:
+        """Project up to *limit* events in the caller's transaction; return count and position."""
+        cursor: int = await driver.fetchval(_LOCK, NAME)
+        events = [recorded(row) for row in await driver.fetch(_NEXT, cursor, limit)]
+        if not events:
+            return 0, cursor
+        last = cursor + len(events)
+        if [r.position for r in events] != list(range(cursor + 1, last + 1)):
+            raise GapError(f"positions after {cursor} are not contiguous")
+        batch = _Batch()
+        for row in await driver.fetch(_LOAD, list({r.stream_id for r in events})):
+            batch.opened[row["incident_id"]] = row["opened_position"]
+            batch.documents[row["incident_id"]] = json.loads(row["document"])
+        batch.apply(events)
+        await driver.executemany(
+            _SAVE,
+            [
+                (
+                    key,
+                    batch.opened[key],
+                    document["version"],
+                    document["position"],
+                    document["state"],
+                    (document["severity"] or {}).get("level"),
+                    _json(summarise(document)),
+                    _json(document),
+                )
+                for key, document in batch.documents.items()
+            ],
+        )
+        await driver.executemany(_TIMELINE, batch.entries)
+        if await driver.fetchval(_CURSOR, last, NAME, cursor) is None:
+            raise GapError(f"the cursor was not at {cursor}")
+        return len(events), last

@@ -1,0 +1,107 @@
+"""The log to the CASES stream, in order: the log is the outbox, the stream's tail the cursor.
+
+A crash needs no cursor table and an emptied broker is filled again from the start (delivery
+reference §2.3). Each message is fenced by the one before it, so two relays never interleave.
+"""
+
+from collections import OrderedDict
+from dataclasses import replace
+from urllib.parse import unquote
+from uuid import UUID
+
+import nats.errors
+import structlog
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+from prometheus_client import Gauge
+
+from services.cases.domain.incident import Incident, evolve, fold
+from services.cases.leader import Leader
+from services.cases.publish import to_contract
+from services.cases.store import EventStore, Recorded
+from shared.bus import Bus, BusUnavailableError
+from shared.cloudevents import Outgoing, outgoing
+
+__all__ = ["LEADER_KEY", "ForeignTailError", "Relay"]
+
+BATCH = 200
+STREAM = "CASES"
+REMEMBERED = 512
+LEADER_KEY = 7_046_029_254_386_353_401
+
+log = structlog.get_logger()
+_published = Gauge("tocsin_cases_published_position", "Position that the CASES stream has reached")
+
+
+class ForeignTailError(Exception):
+    """The stream's last message is not where this log could have put it: a person has to look."""
+
+
+class Relay:
+    """Publishes what is not published yet; `once` is the work of a reconciler."""
+
+    def __init__(self, store: EventStore, bus: Bus, leader: Leader | None) -> None:
+        self._store = store
+        self._bus = bus
+        self._leader = leader
+        self._incidents: OrderedDict[UUID, tuple[int, Incident]] = OrderedDict()
+
+    async def once(self) -> int:
+        """Publish the next events after the stream's tail; return how many.
+
+        BusUnavailableError when the broker does not confirm; what is left is found by the next run.
+        """
+        if self._leader is not None and not await self._leader.leads():
+            return 0
+        position, tail_id, last_seq = await self._tail()
+        events = await self._store.after(position, BATCH)
+        if not events and position and not await self._store.after(position - 1, 1):
+            raise ForeignTailError(
+                f"{STREAM} is at position {position}, beyond the log: was a backup restored?"
+            )
+        for done, event in enumerate(events):
+            message = await self._message(event)
+            if tail_id is None:  # nothing to name yet: fence the first by the stream's sequence
+                fence = {"Nats-Expected-Last-Sequence": str(last_seq)}
+                message = replace(message, headers={**message.headers, **fence})
+            ack = await self._bus.publish(message, stream=STREAM, expected_last_msg_id=tail_id)
+            if ack.duplicate:  # another relay was here: look at the tail again
+                return done
+            tail_id = message.id
+            _published.set(event.position)
+        return len(events)
+
+    async def _tail(self) -> tuple[int, str | None, int]:
+        """Return the last published position, its message id, and the stream's last sequence."""
+        try:
+            js: JetStreamContext = self._bus.jetstream()
+            state = (await js.stream_info(STREAM)).state
+            if not state.messages:
+                return 0, None, state.last_seq
+            message = await js.get_msg(STREAM, state.last_seq)
+        except NotFoundError as error:
+            raise BusUnavailableError(f"{STREAM} has no tail to go on from: {error}") from error
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise BusUnavailableError(f"{STREAM} does not answer: {error!r}") from error
+        headers = message.headers or {}
+        position, message_id = headers.get("ce-position"), headers.get("Nats-Msg-Id")
+        if position is None or message_id is None:
+            raise ForeignTailError(f"message {state.last_seq} of {STREAM} has no position or id")
+        return int(unquote(position)), message_id, state.last_seq
+
+    async def _message(self, event: Recorded) -> Outgoing:
+        contract = to_contract(await self._incident_at(event), event)
+        return outgoing(contract, source="cases", sequence=event.version, position=event.position)
+
+    async def _incident_at(self, event: Recorded) -> Incident:
+        """Return the incident as it was right after *event*."""
+        version, incident = self._incidents.pop(event.stream_id, (0, None))
+        if incident is not None and version == event.version - 1:
+            incident = evolve(incident, event.event)
+        else:
+            history = await self._store.read(event.stream_id)
+            incident = fold(history.events[: event.version])
+        self._incidents[event.stream_id] = (event.version, incident)
+        while len(self._incidents) > REMEMBERED:
+            self._incidents.popitem(last=False)
+        return incident

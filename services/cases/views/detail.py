@@ -1,0 +1,175 @@
+"""The incident in full: everything that its events say, as one document (R29, R31)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, assert_never
+
+import msgspec
+
+from services.cases.domain import events as e
+from services.cases.domain.vocabulary import FactKind, State
+from services.cases.store import Recorded
+from services.cases.views import Document
+
+__all__ = ["project"]
+
+
+def project(document: Document | None, recorded: Recorded) -> Document:
+    """Return *document* after *recorded*; None is an incident not yet seen."""
+    event = recorded.event
+    known = document if document is not None else _blank(recorded)
+    changed = _change(known, event)
+    return {
+        **known,
+        **changed,
+        "version": recorded.version,
+        "position": recorded.position,
+        "updated_at": msgspec.to_builtins(event.at),
+    }
+
+
+def _blank(recorded: Recorded) -> Document:
+    empty: dict[str, Callable[[], Any]] = {
+        "detections": list,
+        "indicators": list,
+        "actions": list,
+        "notes": list,
+        "pages": list,
+        "obligations": list,
+    }
+    nothing_yet = (
+        "severity", "severity_proposal", "severity_reassessment", "priority", "priority_proposal",
+        "escalation", "v_team", "summary", "verdict", "scope", "containment", "recovery_plan",
+        "eradication", "recovery", "review", "closure", "affected_customers",
+    )  # fmt: skip
+    return {
+        "incident_id": str(recorded.stream_id),
+        "state": State.OPENED.value,
+        "detection_count": 0,
+        "root_cause": {"status": "open"},
+        "notifications": {"sent": 0, "entries": [], "completed": None},
+        **dict.fromkeys(nothing_yet),
+        **{name: make() for name, make in empty.items()},
+    }
+
+
+def _plain(event: e.Event) -> Document:
+    """Return the fields of *event*, its actor as ``by`` (and the role stood in for, if any)."""
+    fields: Document = msgspec.to_builtins(event)
+    actor = fields.pop("actor")
+    fields["by"] = actor["id"]
+    if actor["acting_for"]:
+        fields["acting_for"] = actor["acting_for"]
+    return fields
+
+
+def _patched(rows: Sequence[Document], key: str, update: Document) -> list[Document]:
+    """Return *rows* with *update* laid over the one that has the same *key*."""
+    return [{**row, **update} if row[key] == update[key] else row for row in rows]
+
+
+def _moved(to: State, **parts: Any) -> Document:
+    return {"state": to.value, **parts}
+
+
+def _change(known: Document, event: e.Event) -> Document:
+    plain = _plain(event)
+    match event:
+        case e.IncidentOpened():
+            source = {k: plain.pop(k) for k in ("source_kind", "source_refs", "reason")}
+            opened = {"opened_at": plain.pop("at"), "opened_by": plain.pop("by")}
+            return _moved(State.OPENED, source=source, **opened, **plain)
+        case e.DetectionsAttached():
+            attached = [detection["content"] for detection in plain["detections"]]
+            return {
+                "detections": [*known["detections"], *attached],
+                "detection_count": event.count,
+            }
+        case e.SeverityProposed():
+            return {"severity_proposal": {**plain["assessment"], "at": plain["at"]}}
+        case e.PriorityProposed():
+            return {"priority_proposal": plain}
+        case e.SeveritySet() | e.SeverityChanged():
+            return {"severity": plain, "severity_reassessment": None}
+        case e.PrioritySet():
+            return {"priority": plain}
+        case e.IncidentEscalated():
+            return _moved(State.ESCALATED, escalation=plain)
+        case e.IncidentDismissed():
+            return _moved(State.FALSE_POSITIVE, verdict={"outcome": "dismissed", **plain})
+        case e.VTeamFormed():
+            return _moved(State.INVESTIGATING, v_team=plain)
+        case e.SummaryRecorded():
+            return {"summary": plain}
+        case e.IndicatorLinked():
+            return {"indicators": [*known["indicators"], {**plain, "assessment": None}]}
+        case e.IndicatorAssessed():
+            key = plain.pop("indicator_id")
+            update = {"indicator_id": key, "assessment": plain}
+            return {"indicators": _patched(known["indicators"], "indicator_id", update)}
+        case e.ActionRecorded():
+            return {"actions": [*known["actions"], {**plain, "status": "open", "result": ""}]}
+        case e.ActionUpdated():
+            update = {k: plain[k] for k in ("action_id", "status", "result")}
+            update |= {"updated_at": plain["at"], "updated_by": plain["by"]}
+            return {"actions": _patched(known["actions"], "action_id", update)}
+        case e.IncidentConfirmed():
+            return _moved(State.CONFIRMED, verdict={"outcome": "confirmed", **plain})
+        case e.ScopeSet():
+            return {"scope": plain.pop("scope") | plain}
+        case e.SeverityReassessmentRequested():
+            return {"severity_reassessment": plain}
+        case e.IncidentContained():
+            return _moved(State.CONTAINED, containment=plain)
+        case e.RootCauseHypothesised():
+            return {"root_cause": {"status": "hypothesised", **plain}}
+        case e.RootCauseDetermined():
+            return {"root_cause": {"status": "determined", **plain}}
+        case e.RootCauseAcceptedUnknown():
+            return {"root_cause": {"status": "accepted_unknown", **plain}}
+        case e.RecoveryPlanDrafted():
+            return {"recovery_plan": {"status": "draft", **plain}}
+        case e.RecoveryPlanApproved():
+            approved = {
+                "status": "approved",
+                "approved_by": plain["by"],
+                "approved_at": plain["at"],
+            }
+            return {"recovery_plan": {**(known["recovery_plan"] or {}), **approved}}
+        case e.IncidentEradicated():
+            return _moved(State.ERADICATED, eradication=plain)
+        case e.IncidentRecovered():
+            executed = {**(known["recovery_plan"] or {}), "status": "executed"}
+            return _moved(State.RECOVERED, recovery=plain, recovery_plan=executed)
+        case e.ReviewStarted():
+            return _moved(State.IN_REVIEW, review=plain)
+        case e.IncidentClosed():
+            return _moved(State.CLOSED, closure=plain)
+        case e.NoCustomersAffectedDeclared():
+            return {"affected_customers": {"none_affected": True, **plain}}
+        case e.AffectedCustomersIdentified():
+            return {"affected_customers": {"none_affected": False, **plain}}
+        case e.CustomersNotified():
+            return {"notifications": {**known["notifications"], "completed": plain}}
+        case e.NoteAdded():
+            return {"notes": [*known["notes"], plain]}
+        case e.FactRecorded():
+            return _fact(known, event, plain)
+        case _:
+            assert_never(event)
+
+
+def _fact(known: Document, event: e.FactRecorded, plain: Document) -> Document:
+    match event.kind:
+        case FactKind.TEAM_PAGED:
+            return {"pages": [*known["pages"], plain]}
+        case FactKind.OBLIGATION_IDENTIFIED:
+            return {"obligations": [*known["obligations"], plain]}
+        case FactKind.NOTIFICATION_SENT:
+            entries = [*known["notifications"]["entries"], plain]
+            return {
+                "notifications": {
+                    **known["notifications"], "sent": len(entries), "entries": entries
+                }
+            }  # fmt: skip
+        case _:
+            assert_never(event.kind)

@@ -1,0 +1,172 @@
+"""Affected lists: compile the next version from a scope, with its difference to the last one."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.incidents import ScopeRecord
+from services.notify.inventory import Inventory
+from services.notify.scope import AffectedTenant, Confidence, Match, Resolution, resolve
+from shared.clock import rfc3339
+from shared.contracts.notify import AffectedCustomersIdentifiedV1
+from shared.ids import derived_id
+
+__all__ = ["compile_list", "explain", "explain_resolution", "listed_tenants", "newest_list"]
+
+_NEWEST = text(
+    "SELECT list_id, version, scope_version, inventory_version, state FROM affected_lists"
+    " WHERE incident_id = :incident ORDER BY version DESC LIMIT 1"
+)
+_TENANTS = text(
+    "SELECT tenant, confidence, explanation FROM affected_tenants"
+    " WHERE list_id = :list AND change <> 'removed' ORDER BY tenant"
+)
+_SUPERSEDE = text(
+    "UPDATE affected_lists SET state = 'superseded'"
+    " WHERE incident_id = :incident AND state = 'compiled'"
+)
+_INSERT = text(
+    "INSERT INTO affected_lists (list_id, incident_id, version, scope_version, inventory_version,"
+    " state, compiled_by, compiled_at, confirmed, probable, possible, warnings)"
+    " VALUES (:list, :incident, :version, :scope_version, :inventory, 'compiled', :by, :at,"
+    " :confirmed, :probable, :possible, :warnings)"
+)
+_INSERT_TENANT = text(
+    "INSERT INTO affected_tenants (list_id, tenant, change, confidence, explanation)"
+    " VALUES (:list, :tenant, :change, :confidence, :explanation)"
+)
+
+
+async def newest_list(connection: AsyncConnection, incident_id: UUID) -> Any:
+    """Return the newest list version's row, or None."""
+    return (await connection.execute(_NEWEST, {"incident": incident_id})).one_or_none()
+
+
+async def listed_tenants(
+    connection: AsyncConnection, list_id: UUID
+) -> dict[str, tuple[Confidence, Mapping[str, Any]]]:
+    """Return tenant → confidence and explanation of those on a list."""
+    rows = (await connection.execute(_TENANTS, {"list": list_id})).all()
+    return {r.tenant: (Confidence(r.confidence), json.loads(r.explanation)) for r in rows}
+
+
+async def compile_list(
+    connection: AsyncConnection, record: ScopeRecord, inventory: Inventory, at: datetime
+) -> AffectedCustomersIdentifiedV1 | None:
+    """Write version n+1 for *record*; None when its scope has a list already.
+
+    The caller holds the incident's lock and has stored *inventory*. ScopeError as of `resolve`.
+    """
+    last = await newest_list(connection, record.incident_id)
+    if last is not None and last.scope_version >= record.version:
+        return None
+    found = await asyncio.to_thread(resolve, inventory, record.scope, as_of=record.as_of)
+    before = await listed_tenants(connection, last.list_id) if last else {}
+    version = last.version + 1 if last else 1
+    list_id = derived_id("affected-list", record.incident_id, version)
+    counts = {confidence.value: found.count(confidence) for confidence in Confidence}
+    await connection.execute(_SUPERSEDE, {"incident": record.incident_id})
+    await connection.execute(
+        _INSERT,
+        {
+            "list": list_id,
+            "incident": record.incident_id,
+            "version": version,
+            "scope_version": record.version,
+            "inventory": inventory.version,
+            "by": record.set_by,
+            "at": at,
+            "warnings": json.dumps(found.warnings),
+            **counts,
+        },
+    )
+    if rows := _rows(list_id, found, before):
+        await connection.execute(_INSERT_TENANT, rows)
+    return AffectedCustomersIdentifiedV1(
+        event_id=derived_id("affected-list-identified", list_id),
+        occurred_at=at,
+        list_id=list_id,
+        incident_id=record.incident_id,
+        version=version,
+        inventory_version=inventory.version,
+        tenants=[affected.tenant for affected in found.tenants],
+        **counts,
+    )
+
+
+def _rows(
+    list_id: UUID,
+    found: Resolution,
+    before: Mapping[str, tuple[Confidence, Mapping[str, Any]]],
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {
+            "list": list_id,
+            "tenant": affected.tenant,
+            "change": "unchanged" if affected.tenant in before else "added",
+            "confidence": affected.confidence.value,
+            "explanation": json.dumps(explain(affected)),
+        }
+        for affected in found.tenants
+    ]
+    gone = set(before) - {affected.tenant for affected in found.tenants}
+    rows += [
+        {
+            "list": list_id,
+            "tenant": tenant,
+            "change": "removed",
+            "confidence": None,
+            "explanation": json.dumps(before[tenant][1]),
+        }
+        for tenant in sorted(gone)
+    ]
+    return rows
+
+
+def explain(affected: AffectedTenant) -> dict[str, Any]:
+    """Return why a tenant is on a list: every placement that matched, and how."""
+    return {
+        "confidence": affected.confidence.value,
+        "reason": affected.matches[0].reason,
+        "data_classes": list(affected.data_classes),
+        "matches": [_match(match) for match in affected.matches],
+    }
+
+
+def _match(match: Match) -> dict[str, Any]:
+    server, placement = match.server, match.placement
+    instants = {
+        "placed_from": placement.valid_from,
+        "placed_to": placement.valid_to,
+        "overlap_from": match.overlap_from,
+        "overlap_to": match.overlap_to,
+    }
+    return {
+        "region": server.region,
+        "datacenter": server.datacenter,
+        "service": server.service,
+        "server_farm": server.farm,
+        "server": server.name,
+        "role": placement.role,
+        **{name: at and rfc3339(at) for name, at in instants.items()},
+        "confidence": match.confidence.value,
+        "reason": match.reason,
+    }
+
+
+def explain_resolution(found: Resolution) -> dict[str, Any]:
+    """Return a resolution as the API shows it."""
+    return {
+        "window_from": found.window_from and rfc3339(found.window_from),
+        "window_to": rfc3339(found.window_to),
+        "counts": {confidence.value: found.count(confidence) for confidence in Confidence},
+        "servers": list(found.servers),
+        "warnings": list(found.warnings),
+        "tenants": [{"tenant": t.tenant, **explain(t)} for t in found.tenants],
+    }

@@ -1,0 +1,129 @@
+"""Notices by e-mail: fixed Message-ID, STARTTLS or TLS, the server's reply for each recipient."""
+
+import asyncio
+import contextlib
+import ssl
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime
+
+from aiosmtplib import SMTP
+from aiosmtplib.errors import SMTPException, SMTPResponseException
+
+from services.notify.channel import DeliveryError, Notification, Proof
+from services.notify.settings import Settings
+
+__all__ = ["EmailChannel", "mail"]
+
+# 7 bit, as not every server on the way offers 8BITMIME.
+_POLICY = SMTP_POLICY.clone(cte_type="7bit")
+TIMEOUT = 10.0  # of one command
+TOTAL = 40.0  # of one attempt: less than the shortest lease
+
+
+def mail(notification: Notification, sender: str) -> EmailMessage:
+    """Return the message, the same bytes at every attempt, so that a copy is known for one."""
+    message = EmailMessage(policy=_POLICY)
+    domain = sender.rpartition("@")[2].strip("> ") or "localhost"
+    message["From"] = sender
+    message["To"] = ", ".join(notification.recipients)
+    message["Subject"] = " ".join(notification.subject.split())
+    message["Date"] = format_datetime(notification.created_at)
+    message["Message-ID"] = f"<{notification.id}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    message.set_content(notification.text)
+    return message
+
+
+class EmailChannel:
+    """Hands a notice to the operator's mail server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        ca_file = settings.smtp_ca_file
+        self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+
+    async def send(self, notification: Notification) -> Proof:
+        """Return the proof once every recipient not refused for good was accepted."""
+        if self._settings.smtp_host is None:
+            raise DeliveryError("smtp_host is not set", retryable=True)
+        waiting = [r for r in notification.recipients if r not in notification.accepted]
+        client = self._client()
+        try:
+            async with asyncio.timeout(TOTAL):
+                await client.connect()
+                try:
+                    return await self._deliver(client, notification, waiting)
+                finally:
+                    with contextlib.suppress(SMTPException, OSError, TimeoutError):
+                        await client.quit()
+        except SMTPResponseException as error:
+            # A wrong password or a refused STARTTLS is the operator's to mend, not the tenant's.
+            words = f"{error.code} {error.message}"
+            raise DeliveryError(words, retryable=True) from error
+        except (SMTPException, OSError, TimeoutError) as error:
+            raise DeliveryError(
+                f"{type(error).__name__}: {error or 'no answer in time'}", retryable=True
+            ) from error
+        finally:
+            client.close()
+
+    def _client(self) -> SMTP:
+        settings = self._settings
+        password = settings.smtp_password
+        return SMTP(
+            hostname=settings.smtp_host,
+            port=settings.smtp_port,
+            use_tls=settings.smtp_security == "tls",
+            start_tls=settings.smtp_security == "starttls",
+            tls_context=None if settings.smtp_security == "none" else self._tls,
+            username=settings.smtp_user,
+            password=password.get_secret_value() if password else None,
+            timeout=TIMEOUT,
+        )
+
+    async def _deliver(
+        self, client: SMTP, notification: Notification, waiting: list[str]
+    ) -> Proof:
+        message = mail(notification, self._settings.sender)
+        await client.mail(message["From"].addresses[0].addr_spec)
+        taken: list[str] = []
+        replies: dict[str, str] = {}
+        deferred = False
+        for recipient in waiting:
+            try:
+                reply = await client.rcpt(recipient)
+            except SMTPResponseException as error:
+                replies[recipient] = f"{error.code} {error.message}"
+                deferred = deferred or error.code < 500
+            else:
+                taken.append(recipient)
+                replies[recipient] = f"{reply.code} {reply.message}"
+        if not taken and not (notification.accepted and not deferred):
+            raise DeliveryError(
+                _words(replies), retryable=deferred, recipients=replies
+            )
+        answer = ""
+        if taken:
+            try:
+                done = await client.data(bytes(message))
+            except SMTPResponseException as error:
+                words = f"{error.code} {error.message}"
+                raise DeliveryError(
+                    words, retryable=error.code < 500, recipients=replies
+                ) from error
+            answer = f"{done.code} {done.message}"
+            replies |= dict.fromkeys(taken, answer)
+        if deferred:
+            raise DeliveryError(
+                _words(replies),
+                retryable=True,
+                recipients=replies,
+                accepted=dict.fromkeys(taken, answer),
+            )
+        proof = f"Message-ID {message['Message-ID']}; {answer or 'accepted earlier'}"
+        return Proof(proof, replies)
+
+
+def _words(replies: dict[str, str]) -> str:
+    return "; ".join(f"{recipient}: {reply}" for recipient, reply in replies.items())

@@ -1,0 +1,196 @@
+"""Obligations as kept: computed anew from what is known, a revision added only where it differs."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.affected_lists import listed_tenants, newest_list
+from services.notify.incidents import Incident
+from services.notify.inventory_keeper import InventoryKeeper
+from services.notify.obligations import (
+    AffectedParty,
+    Condition,
+    Facts,
+    Obligation,
+    ObligationState,
+    OperatorProfile,
+    identify,
+    withdrawn,
+)
+from services.notify.regimes import Regime
+from shared.clock import parse_instant, rfc3339
+from shared.contracts.notify import ObligationIdentifiedV1
+from shared.ids import derived_id
+
+__all__ = ["ObligationBook", "obligation_id", "obligation_json"]
+
+_CLOCKS = ("aware", "detected", "confirmed")
+_CURRENT = text(
+    "SELECT DISTINCT ON (obligation_id) obligation_id, revision, detail, digest FROM obligations"
+    " WHERE incident_id = :incident ORDER BY obligation_id, revision DESC"
+)
+_INSERT = text(
+    "INSERT INTO obligations (obligation_id, revision, incident_id, regime, tenant, state, due_at,"
+    " detail, digest, computed_at) VALUES (:id, :revision, :incident, :regime, :tenant, :state,"
+    " :due_at, :detail, :digest, :at)"
+)
+
+
+class ObligationBook:
+    """Brings the obligations of an incident in line with its facts and its newest list."""
+
+    def __init__(
+        self, keeper: InventoryKeeper, operator: OperatorProfile, regimes: tuple[Regime, ...]
+    ) -> None:
+        self._keeper, self._operator, self._regimes = keeper, operator, regimes
+
+    async def evaluate(
+        self, connection: AsyncConnection, incident: Incident, at: datetime
+    ) -> list[ObligationIdentifiedV1]:
+        """Write what changed and return its messages; nothing is owed before confirmation.
+
+        The caller holds the incident's lock.
+        """
+        if incident.state != "confirmed":
+            return []
+        parties = await self._parties(connection, incident.id)
+        facts = _facts(incident)
+        found = {
+            obligation_id(incident.id, o): o
+            for o in identify(facts, self._operator, parties, self._regimes)
+        }
+        rows = (await connection.execute(_CURRENT, {"incident": incident.id})).all()
+        current = {row.obligation_id: row for row in rows}
+        for known, row in current.items():
+            if known not in found:
+                why = "the tenant is not on the newest affected list any more"
+                found[known] = withdrawn(_parse(row.detail), why)
+        return [
+            message
+            for key, obligation in found.items()
+            if (message := await _revise(connection, incident.id, key, obligation, current, at))
+        ]
+
+    async def _parties(
+        self, connection: AsyncConnection, incident_id: UUID
+    ) -> Iterable[AffectedParty]:
+        newest = await newest_list(connection, incident_id)
+        if newest is None:
+            return []
+        inventory = await self._keeper.by_version(connection, newest.inventory_version)
+        listed = await listed_tenants(connection, newest.list_id)
+        return [
+            AffectedParty(tenant=inventory.tenants[name], confidence=confidence)
+            for name, (confidence, _) in listed.items()
+        ]
+
+
+def obligation_id(incident_id: UUID, obligation: Obligation) -> UUID:
+    """Return the id that a duty keeps through every recomputation."""
+    return derived_id(
+        "obligation",
+        incident_id,
+        obligation.regime,
+        obligation.phase,
+        obligation.recipient,
+        obligation.tenant or "",
+    )
+
+
+def _facts(incident: Incident) -> Facts:
+    clocks = {name: incident.instant(f"{name}_at") for name in _CLOCKS}
+    known = {name: at for name, at in clocks.items() if at is not None}
+    return Facts(clocks=known, inputs=incident.facts.get("inputs", {}))
+
+
+async def _revise(
+    connection: AsyncConnection,
+    incident_id: UUID,
+    key: UUID,
+    obligation: Obligation,
+    current: dict[UUID, Any],
+    at: datetime,
+) -> ObligationIdentifiedV1 | None:
+    detail = json.dumps(obligation_json(obligation), sort_keys=True)
+    digest = hashlib.sha256(detail.encode()).hexdigest()
+    known = current.get(key)
+    if known is not None and known.digest == digest:
+        return None
+    revision = known.revision + 1 if known else 1
+    await connection.execute(
+        _INSERT,
+        {
+            "id": key,
+            "revision": revision,
+            "incident": incident_id,
+            "regime": obligation.regime,
+            "tenant": obligation.tenant,
+            "state": obligation.state.value,
+            "due_at": obligation.due_at,
+            "detail": detail,
+            "digest": digest,
+            "at": at,
+        },
+    )
+    if obligation.state is ObligationState.NOT_REQUIRED:
+        return None
+    return ObligationIdentifiedV1(
+        event_id=derived_id("obligation-identified", key, revision),
+        occurred_at=at,
+        obligation_id=key,
+        incident_id=incident_id,
+        regime=obligation.regime,
+        phase=obligation.phase,
+        recipient=obligation.recipient,
+        tenant=obligation.tenant,
+        clock=obligation.clock,
+        clock_at=obligation.clock_at,
+        due_at=obligation.due_at,
+        state=obligation.state.value,
+        basis=obligation.basis,
+    )
+
+
+def obligation_json(obligation: Obligation) -> dict[str, Any]:
+    """Return *obligation* as it is stored and shown."""
+    arguable = obligation.latest_arguable
+    return {
+        "regime": obligation.regime,
+        "regime_version": obligation.regime_version,
+        "phase": obligation.phase,
+        "recipient": obligation.recipient,
+        "tenant": obligation.tenant,
+        "state": obligation.state.value,
+        "clock": obligation.clock,
+        "clock_at": rfc3339(obligation.clock_at),
+        "due_at": rfc3339(obligation.due_at),
+        "latest_arguable": rfc3339(arguable) if arguable else None,
+        "internal_target": obligation.internal_target,
+        "provisional": obligation.provisional,
+        "basis": obligation.basis,
+        "trigger": [
+            {"what": c.what, "holds": c.holds, "because": c.because} for c in obligation.trigger
+        ],
+        "source": obligation.source,
+    }
+
+
+def _parse(detail: str) -> Obligation:
+    given = json.loads(detail)
+    arguable = given["latest_arguable"]
+    return Obligation(
+        **{
+            **given,
+            "state": ObligationState(given["state"]),
+            "clock_at": parse_instant(given["clock_at"]),
+            "due_at": parse_instant(given["due_at"]),
+            "latest_arguable": parse_instant(arguable) if arguable else None,
+            "trigger": tuple(Condition(**condition) for condition in given["trigger"]),
+        }
+    )

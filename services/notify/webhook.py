@@ -1,0 +1,123 @@
+"""Notices by webhook: Standard Webhooks signature, and only to where `egress` lets it go."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from datetime import UTC
+from pathlib import Path
+
+import httpx
+from standardwebhooks import Webhook
+
+from services.notify.channel import DeliveryError, Notification, Proof
+from services.notify.egress import AllowList, EgressError, Resolver, destination
+from shared.clock import Clock
+
+__all__ = ["WebhookChannel"]
+
+TOTAL = 10.0
+MAX_ANSWER = 1 << 20
+KEPT = 512  # of the answer, for the ledger
+MAX_RETRY_AFTER = 24 * 3600.0
+
+SecretOf = Callable[[str, str | None], str | None]
+"""Returns the signing secret of (tenant, secret_ref); None when there is none."""
+
+
+class WebhookChannel:
+    """Posts a notice to the tenant's endpoint. ``webhook-id`` is the notification's id."""
+
+    def __init__(
+        self,
+        *,
+        allow: AllowList,
+        resolve: Resolver,
+        secret_of: SecretOf,
+        clock: Clock,
+        ca_file: Path | None = None,
+    ) -> None:
+        self._allow, self._resolve = allow, resolve
+        self._secret_of, self._clock = secret_of, clock
+        self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+
+    async def send(self, notification: Notification) -> Proof:
+        """Return the proof on any 2xx; everything else is a DeliveryError."""
+        headers = self._signed(notification)
+        try:
+            async with asyncio.timeout(TOTAL):
+                return await self._post(notification, headers)
+        except EgressError as error:
+            # What the guard refuses stays refused until a person changes something.
+            raise DeliveryError(f"refused: {error}", retryable=error.transient) from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+            raise DeliveryError(
+                f"{type(error).__name__}: {error or 'no answer in time'}", retryable=True
+            ) from error
+
+    def _signed(self, notification: Notification) -> dict[str, str]:
+        secret = self._secret_of(notification.tenant, notification.secret_ref)
+        if secret is None:
+            raise DeliveryError(
+                f"there is no webhook secret of {notification.tenant}", retryable=True
+            )
+        at = self._clock().astimezone(UTC)
+        try:
+            signature = Webhook(secret).sign(str(notification.id), at, notification.body)
+        except Exception as error:
+            # The library says it with several types; its words may hold the secret.
+            raise DeliveryError("the webhook secret is malformed", retryable=True) from error
+        return {
+            "webhook-id": str(notification.id),
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": signature,
+            "content-type": "application/json",
+            "user-agent": "Tocsin",
+        }
+
+    async def _post(self, notification: Notification, headers: dict[str, str]) -> Proof:
+        end = await destination(notification.recipients[0], self._allow, self._resolve)
+        async with (
+            httpx.AsyncClient(
+                verify=self._tls,
+                trust_env=False,  # a proxy from the environment would connect for us, unchecked
+                follow_redirects=False,
+                timeout=TOTAL,
+            ) as client,
+            client.stream(
+                "POST",
+                end.url,
+                content=notification.body.encode(),
+                headers={**headers, "host": end.host_header},
+                extensions={"sni_hostname": end.host},
+            ) as answer,
+        ):
+            kept = await _read(answer)
+            words = f"HTTP {answer.status_code} from {end.host_header} ({end.address})"
+            words += f": {kept}" if kept else ""
+            if answer.is_success:
+                return Proof(f"webhook-id {notification.id}; {words}")
+            raise DeliveryError(
+                words,
+                retryable=answer.status_code != 410,  # Standard Webhooks: gone means stop
+                retry_after=_retry_after(answer),
+            )
+
+
+async def _read(answer: httpx.Response) -> str:
+    """Return the beginning of the body as sent: nothing is unpacked, no more than 1 MiB read."""
+    size, kept = 0, b""
+    async for chunk in answer.aiter_raw():
+        size += len(chunk)
+        if len(kept) < KEPT:
+            kept += chunk[: KEPT - len(kept)]
+        if size > MAX_ANSWER:
+            break
+    text = kept.decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    given = answer.headers.get("retry-after", "")
+    if answer.status_code in {429, 503} and given.isascii() and given.isdecimal():
+        return min(float(given), MAX_RETRY_AFTER)
+    return None

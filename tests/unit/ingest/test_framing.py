@@ -1,0 +1,56 @@
+"""Where items begin and end."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from orjson import dumps, loads
+
+from services.ingest.framing import UnframeableError, frame_json, frame_text
+
+pytestmark = pytest.mark.unit
+documents = st.lists(
+    st.dictionaries(st.text(max_size=5), st.integers(-9, 9) | st.text(max_size=9), max_size=4),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(documents, st.sampled_from(["lines", "array", "concatenated", "pretty"]))
+def test_every_form_gives_the_same_documents(wanted: list[dict[str, object]], form: str) -> None:
+    import json
+
+    body = {
+        "lines": b"\n".join(map(dumps, wanted)),
+        "array": b"[" + b" , ".join(map(dumps, wanted)) + b"]",
+        "concatenated": b"".join(map(dumps, wanted)),
+        "pretty": b"\n".join(json.dumps(d, indent=2).encode() for d in wanted),
+    }[form]
+    assert [loads(item.data) for item in frame_json(body)] == wanted
+
+
+def test_items_are_slices_of_the_body() -> None:
+    items = list(frame_json(b'[ {"a" :1} ,{"b":  2}]'))
+    assert [i.data for i in items] == [b'{"a" :1}', b'{"b":  2}']
+
+
+def test_a_broken_line_is_an_item_like_the_others() -> None:
+    assert [i.data for i in frame_json(b'{"a":1}\n{"b"\n{"c":3}')] == [
+        b'{"a":1}', b'{"b"', b'{"c":3}',
+    ]  # fmt: skip
+    assert [i.data for i in frame_json(b'{"b"\n{"c":3}')] == [b'{"b"', b'{"c":3}']
+
+
+def test_an_empty_body_has_no_items() -> None:
+    assert list(frame_json(b" \n ")) == []
+    assert list(frame_text(b"\n\n")) == []
+
+
+@pytest.mark.parametrize("body", [b"hello", b'[{"a":1}', b'"text"', b"42", b'{"a":1} trailing'])
+def test_what_cannot_be_framed_is_refused(body: bytes) -> None:
+    with pytest.raises(UnframeableError):
+        list(frame_json(body))
+
+
+def test_text_lines_keep_their_number_and_lose_only_their_end() -> None:
+    items = list(frame_text("\ufeffa \r\n\nb".encode()))
+    assert [(i.index, i.data) for i in items] == [(0, b"a "), (2, b"b")]
