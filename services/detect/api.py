@@ -47,6 +47,7 @@ async def list_rules(
         "loaded": len(report.rules),
         "rejected": len(report.errors),
         "skipped": len(report.skipped),
+        "inert": len(_in_force(request).unrouted),
         "seconds": round(_in_force(request).loaded_in_seconds, 3),
         "items": [
             {

@@ -36,7 +36,7 @@ def entities_of(event: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Ent
         if value is None and kind == "host":
             value = _text(labels.get("server"))
         if value is not None:
-            found.append(Entity(type=kind, value=value))  # type: ignore[arg-type]  # a Literal
+            found.append(Entity(type=kind, value=value))
     if service := _text(labels.get("service")):
         found.append(Entity(type="service", value=service))
     return found

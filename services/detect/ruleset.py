@@ -11,6 +11,7 @@ from prometheus_client import Gauge
 
 from services.detect.rules.load import LoadReport, load_rules
 from services.detect.rules.match import Matcher, PlainMatcher
+from services.detect.rules.model import Rule
 
 __all__ = ["PACK", "Ruleset"]
 
@@ -26,6 +27,8 @@ class InForce:
 
     matcher: Matcher
     report: LoadReport
+    unrouted: Sequence[Rule]
+    """Rules for a log that nothing here sends unless an envelope names it."""
     loaded_in_seconds: float
 
 
@@ -52,7 +55,7 @@ class Ruleset:
             return 0
         started = time.monotonic()
         report, matcher = await asyncio.to_thread(self._load)
-        self.current = InForce(matcher, report, time.monotonic() - started)
+        self.current = InForce(matcher, report, matcher.unrouted, time.monotonic() - started)
         self._signature = signature
         self._loaded.set()
         _rules.labels("loaded").set(len(report.rules))
@@ -81,6 +84,6 @@ class Ruleset:
         ]
         return hash(tuple(files))
 
-    def _load(self) -> tuple[LoadReport, Matcher]:
+    def _load(self) -> tuple[LoadReport, PlainMatcher]:
         report = load_rules(self._directories)
         return report, PlainMatcher(report.rules)

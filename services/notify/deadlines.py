@@ -51,6 +51,7 @@ class Deadline:
 def deadline(rule: Rule, clock: str, clock_at: datetime) -> Deadline:
     """Return when *rule* is due that *clock* started at *clock_at*, with the arithmetic."""
     start = clock_at.astimezone(UTC)
+    steps: tuple[str, ...]
     began = f"{clock} at {_z(start)}"
     match rule:
         case ElapsedHours(hours, event_hour_not_counted):

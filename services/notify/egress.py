@@ -100,12 +100,12 @@ async def destination(url: str, allow: AllowList, resolve: Resolver) -> Destinat
         for address in addresses:
             if not is_public(address):
                 raise EgressError(f"{host} leads to {address}, which is not a public address")
-    address = str(addresses[0])
+    chosen = str(addresses[0])
     return Destination(
-        url=parsed.copy_with(host=address),
+        url=parsed.copy_with(host=chosen),
         host=host,
         host_header=parsed.netloc.decode("ascii"),
-        address=address,
+        address=chosen,
     )
 
 
@@ -121,7 +121,7 @@ async def _addresses(host: str, port: int, resolve: Resolver) -> tuple[Address, 
         found = await resolve(host, port)
     except OSError as error:
         raise EgressError(f"{host} cannot be resolved: {error}", transient=True) from error
-    addresses = tuple(filter(None, map(_literal, found)))
+    addresses = tuple(a for text in found if (a := _literal(text)) is not None)
     if not addresses or len(addresses) != len(found):
         raise EgressError(f"{host} has no usable address", transient=True)
     return addresses

@@ -82,9 +82,7 @@ class EmailChannel:
             timeout=TIMEOUT,
         )
 
-    async def _deliver(
-        self, client: SMTP, notification: Notification, waiting: list[str]
-    ) -> Proof:
+    async def _deliver(self, client: SMTP, notification: Notification, waiting: list[str]) -> Proof:
         message = mail(notification, self._settings.sender)
         await client.mail(message["From"].addresses[0].addr_spec)
         taken: list[str] = []
@@ -100,9 +98,7 @@ class EmailChannel:
                 taken.append(recipient)
                 replies[recipient] = f"{reply.code} {reply.message}"
         if not taken and not (notification.accepted and not deferred):
-            raise DeliveryError(
-                _words(replies), retryable=deferred, recipients=replies
-            )
+            raise DeliveryError(_words(replies), retryable=deferred, recipients=replies)
         answer = ""
         if taken:
             try:

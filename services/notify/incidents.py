@@ -7,26 +7,23 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import parse_instant, rfc3339
 from shared.contracts.cases import IncidentEvent, Scope
 
 __all__ = [
-    "Incident", "ScopeRecord", "lock", "newest_scope", "note", "record_scope", "waiting_scopes",
+    "Incident", "ScopeRecord", "find", "lock", "newest_scope", "note", "record_scope", "waiting_scopes",
 ]  # fmt: skip
 
 _NOTE = text(
     "INSERT INTO incidents (incident_id, number, facts) VALUES (:id, :number, '{}')"
     " ON CONFLICT DO NOTHING"
 )
-_LOCK = text(
-    "SELECT number, state, facts FROM incidents WHERE incident_id = :id FOR UPDATE"
-)
+_FIND = "SELECT number, state, facts FROM incidents WHERE incident_id = :id"
 _UPDATE = text(
-    "UPDATE incidents SET number = :number, state = :state, facts = :facts"
-    " WHERE incident_id = :id"
+    "UPDATE incidents SET number = :number, state = :state, facts = :facts WHERE incident_id = :id"
 )
 _RECORD_SCOPE = text(
     "INSERT INTO scopes (incident_id, scope_version, scope, set_by, as_of)"
@@ -73,8 +70,21 @@ async def lock(connection: AsyncConnection, incident_id: UUID) -> Incident | Non
 
     All that changes an incident's lists or completes them takes this lock first.
     """
-    row = (await connection.execute(_LOCK, {"id": incident_id})).one_or_none()
-    return row and Incident(incident_id, row.number, row.state, json.loads(row.facts))
+    return await _incident(connection, text(f"{_FIND} FOR UPDATE"), incident_id)
+
+
+async def find(connection: AsyncConnection, incident_id: UUID) -> Incident | None:
+    """Return the incident as it is now; None when nothing is known of it."""
+    return await _incident(connection, text(_FIND), incident_id)
+
+
+async def _incident(
+    connection: AsyncConnection, query: TextClause, incident_id: UUID
+) -> Incident | None:
+    row = (await connection.execute(query, {"id": incident_id})).one_or_none()
+    if row is None:
+        return None
+    return Incident(incident_id, row.number, row.state, json.loads(row.facts))
 
 
 async def note(

@@ -36,10 +36,13 @@ class InventoryError(LineError):
     """The file contradicts itself, or names what it does not define; nothing of it was loaded."""
 
 
-def parse(text: str) -> Inventory:
-    """Return the inventory in *text*; InventoryError with the line of the first contradiction."""
+def parse(text: str, *, stored: bool = False) -> Inventory:
+    """Return the inventory in *text*; InventoryError with the line of the first contradiction.
+
+    What `canonical` wrote (*stored*) has lost its secrets and is taken without.
+    """
     try:
-        return _Builder(read(text)).inventory()
+        return _Builder(read(text), stored).inventory()
     except LineError as error:
         raise InventoryError(error.line, error.why) from None
 
@@ -66,7 +69,8 @@ class _Names:
 
 
 class _Builder:
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: Node, stored: bool) -> None:
+        self.stored = stored
         self.top = fields(root, "inventory", ("regions", "services", "tenants", "placements"))
         kinds = ("region", "datacenter", "service", "server farm", "server", "tenant")
         self.names = {kind: _Names(kind) for kind in kinds}
@@ -137,7 +141,7 @@ class _Builder:
             region=tenant.text_or_none("region"),
             data_subject_regions=frozenset(text for text, _ in subjects) if subjects else None,
             industry=tenant.text_or_none("industry"),
-            contacts=_contacts(tenant, name),
+            contacts=_contacts(tenant, name, self.stored),
             clauses=_clauses(tenant, name),
         )
 
@@ -189,7 +193,7 @@ def _overlap(a: Placement, b: Placement) -> bool:
     )
 
 
-def _contacts(tenant: Fields, name: str) -> Contacts:
+def _contacts(tenant: Fields, name: str, stored: bool) -> Contacts:
     node = tenant.table("contacts")
     # An affected tenant that nobody can tell would be a silent drop (I12).
     if node is None:
@@ -203,10 +207,10 @@ def _contacts(tenant: Fields, name: str) -> Contacts:
     if not emails and hook is None:
         raise LineError(given.line, f"tenant {name!r} has neither e-mail nor webhook")
     unique = tuple(dict.fromkeys(email for email, _ in emails))
-    return Contacts(emails=unique, webhook=_webhook(hook, name) if hook else None)
+    return Contacts(emails=unique, webhook=_webhook(hook, name, stored) if hook else None)
 
 
-def _webhook(node: Node, name: str) -> Webhook:
+def _webhook(node: Node, name: str, stored: bool) -> Webhook:
     given = fields(node, f"webhook of {name!r}", ("url", "secret_ref", "secret"))
     url = given.text("url")
     try:
@@ -218,8 +222,8 @@ def _webhook(node: Node, name: str) -> Webhook:
     if not good or not url.isascii() or any(c.isspace() for c in url):
         raise LineError(given.line_of("url"), f"webhook of {name!r}: {url!r} is not a plain URL")
     ref, secret = given.text_or_none("secret_ref"), given.text_or_none("secret")
-    if ref is not None and secret is not None:
-        raise LineError(given.line, f"webhook of {name!r} has both secret and secret_ref")
+    if (ref is None) == (secret is None) and not stored:
+        raise LineError(given.line, f"webhook of {name!r} needs either secret_ref or secret")
     return Webhook(url=url, secret_ref=ref, secret=secret)
 
 
@@ -283,9 +287,7 @@ def _some(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in (None, [])}
 
 
-def _service_json(
-    inventory: Inventory, name: str, servers: dict[str, list[str]]
-) -> dict[str, Any]:
+def _service_json(inventory: Inventory, name: str, servers: dict[str, list[str]]) -> dict[str, Any]:
     farms = [
         {"name": farm.name, "datacenter": farm.datacenter, "servers": servers.get(farm.name, [])}
         for farm in sorted(inventory.farms.values(), key=lambda farm: farm.name)

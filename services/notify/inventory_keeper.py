@@ -93,9 +93,7 @@ class InventoryKeeper:
         version = {"version": inventory.version}
         if (await connection.execute(_KNOWN, version)).first() is None:
             document = await asyncio.to_thread(canonical, inventory)
-            await connection.execute(
-                _STORE, {**version, "document": document, "at": self._clock()}
-            )
+            await connection.execute(_STORE, {**version, "document": document, "at": self._clock()})
 
     async def by_version(self, connection: AsyncConnection, version: str) -> Inventory:
         """Return a stored version, so that an old resolution can be explained and repeated."""
@@ -103,7 +101,7 @@ class InventoryKeeper:
             return self.current
         if version not in self._versions:
             document = (await connection.execute(_BY_VERSION, {"version": version})).scalar_one()
-            self._remember(await asyncio.to_thread(parse, document))
+            self._remember(await asyncio.to_thread(parse, document, stored=True))
         return self._versions[version]
 
     def webhook_secret(self, tenant: str) -> str | None:
@@ -121,18 +119,19 @@ class InventoryKeeper:
             if seen == self._seen:
                 return
             content = await asyncio.to_thread(self._file.read_bytes)
-            inventory = await asyncio.to_thread(lambda: parse(content.decode("utf-8")))
         except OSError as error:
             self._refuse(InventoryError(0, f"{self._file}: {error.strerror}"))
             self._seen = None
             return
+        self._seen = seen
+        try:
+            inventory = await asyncio.to_thread(lambda: parse(content.decode("utf-8")))
         except UnicodeDecodeError:
             self._refuse(InventoryError(1, f"{self._file} is not UTF-8"))
         except InventoryError as error:
             self._refuse(error)
         else:
             self._take(inventory)
-        self._seen = seen
 
     def _refuse(self, error: InventoryError) -> None:
         if self.problem and (self.problem.line, self.problem.why) == (error.line, error.why):
@@ -160,7 +159,7 @@ class InventoryKeeper:
         async with self._engine.connect() as connection:
             document = (await connection.execute(_NEWEST)).scalar_one_or_none()
         if document is not None:
-            self.current = await asyncio.to_thread(parse, document)
+            self.current = await asyncio.to_thread(parse, document, stored=True)
             self.loaded_at = self._clock()
             log.info("inventory recalled", version=self.current.version)
             self._on_change()

@@ -85,9 +85,7 @@ def _regime(node: Node) -> tuple[Regime, bool]:
 
 
 def _trigger(node: Node, what: str) -> Trigger:
-    row = fields(
-        node, f"{what}: trigger", ("capacity", "data", "data_subject_regions", "unless")
-    )
+    row = fields(node, f"{what}: trigger", ("capacity", "data", "data_subject_regions", "unless"))
     for key, only in (("data", "personal"), ("unless", "risk_unlikely")):
         if row.text_or_none(key) not in {None, only}:
             raise LineError(row.line_of(key), f"{what}: {key} can only be {only}")

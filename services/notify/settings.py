@@ -25,7 +25,7 @@ class Settings(ServiceSettings):
         ["controller", "processor"], description="null: not stated, all are undecided"
     )
     operator_data_subject_regions: list[str] | None = Field(
-        None, description="of the data that the operator controls itself, e.g. [\"EU\"]"
+        None, description='of the data that the operator controls itself, e.g. ["EU"]'
     )
 
     sender: str = Field("security@localhost", description="From of the e-mail notices")

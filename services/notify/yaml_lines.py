@@ -55,6 +55,10 @@ class Table:
 Node = Scalar | Listing | Table
 
 
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
 def read(text: str) -> Node:
     """Return the one document of *text*; LineError for anything else, anchors and tags included."""
     if len(text) > MAX_BYTES:
@@ -69,7 +73,7 @@ def read(text: str) -> Node:
                 next(events)  # the end of the document
                 following = next(events)
                 if isinstance(following, yaml.DocumentStartEvent):
-                    raise LineError(following.start_mark.line + 1, "a second document")
+                    raise LineError(_line(following), "a second document")
                 return root
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -92,7 +96,7 @@ def _json_as_yaml(text: str) -> str:
 
 
 def _node(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
-    line = event.start_mark.line + 1
+    line = _line(event)
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
         raise LineError(line, "YAML anchors and aliases are not allowed")  # alias bombs, §5.3
     if getattr(event, "tag", None) is not None:

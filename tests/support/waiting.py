@@ -2,18 +2,16 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 
 async def until(
-    probe: Callable[[], T | Awaitable[T]],
+    probe: Callable[[], Any],
     timeout: float = 10.0,  # noqa: ASYNC109 - the limit is the point
     *,
     every: float = 0.02,
-) -> T:
+) -> Any:
     """Return the first truthy answer of *probe*; AssertionError with the last one at the limit."""
     deadline = asyncio.get_running_loop().time() + timeout
     while True:

@@ -123,7 +123,7 @@ class World:
             js = client.jetstream()
             state = (await js.stream_info(stream)).state
             found = []
-            for seq in range(state.first_seq, state.last_seq + 1):
+            for seq in range(max(1, state.first_seq), state.last_seq + 1):
                 message = await js.get_msg(stream, seq)
                 found.append(
                     (message.subject or "", dict(message.headers or {}), message.data or b"")

@@ -1,0 +1,120 @@
+"""Notify's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.notify import api, api_deliveries, api_scopes
+from services.notify.consumer import DURABLE, CasesConsumer
+from services.notify.dispatcher import Dispatcher
+from services.notify.egress import AllowList, Resolver, system_resolver
+from services.notify.email import EmailChannel
+from services.notify.inventory_keeper import InventoryKeeper
+from services.notify.migrations import HEAD
+from services.notify.obligation_book import ObligationBook
+from services.notify.obligations import OperatorProfile
+from services.notify.regimes import shipped_regimes
+from services.notify.secrets import WebhookSecrets
+from services.notify.settings import Settings
+from services.notify.state import State
+from services.notify.webhook import WebhookChannel
+from shared.bus import Bus
+from shared.clock import Clock, utc_now
+from shared.db import create_engine, database_problem
+from shared.http import ServiceState, background, service_app
+from shared.outbox import relay_once
+from shared.reconcile import Reconciler
+from shared.settings import require
+from shared.topology import NOTIFICATIONS, consumer
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    settings: Settings, *, clock: Clock = utc_now, resolve: Resolver = system_resolver
+) -> FastAPI:
+    """Return the notify service; SettingsError when it lacks what it cannot do without."""
+    database_url = require(settings, "database_url")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
+        engine = create_engine(database_url, "notify", pool_size=5 + settings.dispatch_workers // 2)
+        seed = settings.nats_nkey_seed
+        async with Bus(
+            settings.nats_url, "notify", seed.get_secret_value() if seed else None
+        ) as bus:
+            outbox = Reconciler("outbox", lambda: relay_once(engine, bus, NOTIFICATIONS.name), 0.5)
+            keeper = InventoryKeeper(
+                settings.inventory_file, engine, clock, on_change=lambda: scopes.wake()
+            )
+            book = ObligationBook(keeper, _profile(settings), shipped_regimes())
+            cases = CasesConsumer(engine, keeper, book, clock, outbox.wake)
+            dispatcher = Dispatcher(
+                engine,
+                {
+                    "email": EmailChannel(settings),
+                    "webhook": WebhookChannel(
+                        allow=AllowList.parse(settings.webhook_allow),
+                        resolve=resolve,
+                        secret_of=WebhookSecrets(
+                            settings.webhook_secrets_file, keeper.webhook_secret
+                        ),
+                        clock=clock,
+                        ca_file=settings.webhook_ca_file,
+                    ),
+                },
+                clock,
+                settings.lease_seconds,
+                outbox.wake,
+            )
+            scopes = Reconciler("scopes", cases.compile_waiting, 30)
+            workers = [
+                Reconciler("dispatch", dispatcher.dispatch_once, settings.dispatch_interval)
+                for _ in range(settings.dispatch_workers)
+            ]
+
+            def wake() -> None:
+                for reconciler in (outbox, *workers):
+                    reconciler.wake()
+
+            inventory = Reconciler("inventory", keeper.refresh, 2)
+            async with background(
+                inventory.run(),
+                outbox.run(),
+                scopes.run(),
+                *(worker.run() for worker in workers),
+                bus.consume(consumer(DURABLE), cases.handle),
+            ):
+                yield State(
+                    checks={
+                        "database": lambda: database_problem(engine, "notify", HEAD),
+                        "broker": bus.problem,
+                        "inventory": keeper.missing,
+                    },
+                    settings=settings,
+                    engine=engine,
+                    keeper=keeper,
+                    clock=clock,
+                    wake=wake,
+                )
+        await engine.dispose()
+
+    app = service_app(
+        "notify",
+        settings,
+        lifespan,
+        description="Finds the affected customers, reckons what is owed, tells them, keeps proof.",
+        clock=clock,
+    )
+    for router in (api.router, api_scopes.router, api_deliveries.router):
+        app.include_router(router)
+    return app
+
+
+def _profile(settings: Settings) -> OperatorProfile:
+    capacities, regions = settings.operator_capacities, settings.operator_data_subject_regions
+    return OperatorProfile(
+        capacities=None if capacities is None else frozenset(capacities),
+        data_subject_regions=None if regions is None else frozenset(regions),
+    )

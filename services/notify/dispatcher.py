@@ -1,0 +1,144 @@
+"""Reconciler: what is approved and due → its channel → the proof, recorded (§2.4, I8).
+
+A crash between the remote's acceptance and our commit sends the same message again under the same
+id: a receiver that knows ids sees it once, and a legal notice is never dropped. That window is
+the one honest limit.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Literal, cast
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.notify import incidents, ledger
+from services.notify.channel import Channel, DeliveryError, Proof
+from services.notify.completion import complete_lists
+from services.notify.ledger import Lease
+from services.notify.schedule import delay_after
+from shared.clock import Clock
+from shared.cloudevents import outgoing
+from shared.contracts.notify import NotificationSentV1
+from shared.db import is_transient
+from shared.ids import derived_id, jitter
+from shared.outbox import enqueue
+
+__all__ = ["Dispatcher", "shown_recipient"]
+
+log = structlog.get_logger()
+_attempts = Counter("tocsin_notify_attempts_total", "Attempts to notify", ["channel", "outcome"])
+
+# Worth some waiting: what is not recorded here is sent twice.
+_RECORD_DELAYS = (0.2, 1.0, 3.0)
+
+
+class Dispatcher:
+    """Sends one due notification at a time; run as many of it side by side as wanted."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        lease_seconds: float,
+        on_outgoing: Callable[[], None],
+    ) -> None:
+        self._engine, self._channels, self._clock = engine, channels, clock
+        self._lease = timedelta(seconds=lease_seconds)
+        self._on_outgoing = on_outgoing
+
+    async def dispatch_once(self) -> int:
+        """Send the notification that has been due for longest; return 0 when none is."""
+        async with self._engine.begin() as connection:
+            lease = await ledger.take(connection, self._clock(), self._lease)
+        if lease is None:
+            return 0
+        try:
+            outcome: Proof | DeliveryError = await self._channels[lease.channel].send(
+                lease.notification
+            )
+        except DeliveryError as error:
+            outcome = error
+        except Exception as error:
+            # A bug of ours is the tenant's loss unless it is treated like any other failure.
+            log.exception("channel failed", notification=str(lease.notification.id))
+            outcome = DeliveryError(f"{type(error).__name__}: {error}", retryable=True)
+        if isinstance(outcome, Proof):
+            proof = outcome
+            await _persist(lambda: self._record_sent(lease, proof))
+        else:
+            failure = outcome
+            await _persist(lambda: self._record_failed(lease, failure))
+        return 1
+
+    async def _record_sent(self, lease: Lease, proof: Proof) -> None:
+        now = self._clock()
+        async with self._engine.begin() as connection:
+            await incidents.lock(connection, lease.notification.incident_id)
+            if await ledger.finish_sent(connection, lease, proof, now):
+                done = await complete_lists(connection, lease.notification.incident_id, now)
+                sent = self._sent(lease, proof)
+                await enqueue(connection, [outgoing(c, source="notify") for c in (sent, *done)])
+        _attempts.labels(lease.channel, "sent").inc()
+        self._on_outgoing()
+
+    def _sent(self, lease: Lease, proof: Proof) -> NotificationSentV1:
+        notification = lease.notification
+        at = self._clock()
+        return NotificationSentV1(
+            event_id=derived_id("notification-sent", notification.id),
+            occurred_at=at,
+            notification_id=notification.id,
+            incident_id=notification.incident_id,
+            tenant=notification.tenant,
+            channel=cast(Literal["email", "webhook"], lease.channel),
+            recipient=", ".join(map(shown_recipient, notification.recipients)),
+            attempt=lease.attempt,
+            sent_at=at,
+            proof=proof.answer,
+        )
+
+    async def _record_failed(self, lease: Lease, error: DeliveryError) -> None:
+        now = self._clock()
+        wait = (
+            delay_after(lease.channel, lease.attempt, error.retry_after)
+            if error.retryable
+            else None
+        )
+        again = None if wait is None else now + timedelta(seconds=jitter(wait.total_seconds()))
+        async with self._engine.begin() as connection:
+            await ledger.finish_failed(connection, lease, error, now, again)
+        _attempts.labels(lease.channel, "failed" if again is None else "retry").inc()
+        log.warning(
+            "not delivered",
+            notification=str(lease.notification.id),
+            channel=lease.channel,
+            attempt=lease.attempt,
+            answer=error.answer,
+            again=again and again.isoformat(),
+        )
+
+
+def shown_recipient(recipient: str) -> str:
+    """Return *recipient* as it may be told to others: of a URL only where it leads.
+
+    Some endpoints carry their key in the path.
+    """
+    scheme, separator, rest = recipient.partition("://")
+    return f"{scheme}://{rest.split('/')[0].split('?')[0]}" if separator else recipient
+
+
+async def _persist(record: Callable[[], Awaitable[None]]) -> None:
+    for delay in _RECORD_DELAYS:
+        try:
+            await record()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            await asyncio.sleep(delay)
+        else:
+            return
+    await record()

@@ -1,0 +1,145 @@
+"""Leases of notifications and the ledger of attempts: who sends what, and what came of it."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.channel import DeliveryError, Notification, Proof
+
+__all__ = ["Lease", "finish_failed", "finish_sent", "take", "try_again"]
+
+# SKIP LOCKED: two instances never take the same row. A lease that ran out is taken anew, under a
+# higher fence, so that the first holder, if it still lives, cannot write its outcome over ours.
+_TAKE = text(
+    """
+    UPDATE notifications SET state = 'sending', fence = fence + 1, attempt = attempt + 1,
+        lease_until = :until
+    WHERE notification_id = (
+        SELECT notification_id FROM notifications
+        WHERE (state = 'pending' AND next_attempt_at <= :now)
+           OR (state = 'sending' AND lease_until <= :now)
+        ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING notification_id, incident_id, tenant, channel, recipients, content, created_at,
+        accepted, fence, attempt
+    """
+)
+_BEGIN = text(
+    "INSERT INTO attempts (notification_id, fence, attempt, started_at)"
+    " VALUES (:id, :fence, :attempt, :now)"
+)
+_END = text(
+    "UPDATE attempts SET finished_at = :now, outcome = :outcome, answer = :answer,"
+    " recipients = :recipients WHERE notification_id = :id AND fence = :fence"
+)
+_SENT = text(
+    "UPDATE notifications SET state = 'sent', sent_at = :now, proof = :answer, last_error = NULL,"
+    " lease_until = NULL WHERE notification_id = :id AND fence = :fence AND state = 'sending'"
+)
+_NOT_SENT = text(
+    "UPDATE notifications SET state = :state, next_attempt_at = :next, last_error = :answer,"
+    " lease_until = NULL, accepted = :accepted"
+    " WHERE notification_id = :id AND fence = :fence AND state = 'sending'"
+)
+_AGAIN = text(
+    "UPDATE notifications SET state = 'pending', attempt = 0, next_attempt_at = :now"
+    " WHERE notification_id = :id AND state = 'failed'"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to send one notification for a while; void once the row's fence is higher."""
+
+    notification: Notification
+    channel: str
+    fence: int
+    attempt: int
+
+
+async def take(connection: AsyncConnection, now: datetime, length: timedelta) -> Lease | None:
+    """Return a lease on one due notification, with its attempt begun in the ledger; or None."""
+    row = (await connection.execute(_TAKE, {"now": now, "until": now + length})).one_or_none()
+    if row is None:
+        return None
+    await connection.execute(
+        _BEGIN,
+        {"id": row.notification_id, "fence": row.fence, "attempt": row.attempt, "now": now},
+    )
+    recipients, content = json.loads(row.recipients), json.loads(row.content)
+    notification = Notification(
+        id=row.notification_id,
+        incident_id=row.incident_id,
+        tenant=row.tenant,
+        recipients=recipients["to"],
+        secret_ref=recipients["secret_ref"],
+        subject=content["subject"],
+        text=content["text"],
+        body=content["body"],
+        created_at=row.created_at,
+        accepted=json.loads(row.accepted),
+    )
+    return Lease(
+        notification=notification, channel=row.channel, fence=row.fence, attempt=row.attempt
+    )
+
+
+async def finish_sent(
+    connection: AsyncConnection, lease: Lease, proof: Proof, now: datetime
+) -> bool:
+    """Record that it was sent; False (and noted) when somebody else holds a newer lease."""
+    values = _values(lease, proof.answer, now)
+    done = await connection.execute(_SENT, values)
+    ours = done.rowcount == 1
+    outcome = "sent" if ours else "overtaken"
+    await _end(connection, values, outcome, proof.recipients)
+    return ours
+
+
+async def finish_failed(
+    connection: AsyncConnection,
+    lease: Lease,
+    error: DeliveryError,
+    now: datetime,
+    next_attempt_at: datetime | None,
+) -> bool:
+    """Record why it was not sent, and when it is tried again (None: not by itself)."""
+    accepted = {**lease.notification.accepted, **error.accepted}
+    values = _values(lease, error.answer, now)
+    state = "failed" if next_attempt_at is None else "pending"
+    done = await connection.execute(
+        _NOT_SENT,
+        {
+            **values,
+            "state": state,
+            "next": next_attempt_at or now,
+            "accepted": json.dumps(accepted),
+        },
+    )
+    ours = done.rowcount == 1
+    outcome = ("failed" if next_attempt_at is None else "retry") if ours else "overtaken"
+    await _end(connection, values, outcome, error.recipients)
+    return ours
+
+
+async def try_again(connection: AsyncConnection, notification_id: UUID, now: datetime) -> bool:
+    """Give a failed notification a new schedule, under its same id; False if it has not failed."""
+    done = await connection.execute(_AGAIN, {"id": notification_id, "now": now})
+    return done.rowcount == 1
+
+
+def _values(lease: Lease, answer: str, now: datetime) -> dict[str, Any]:
+    # PostgreSQL's text has no NUL; what a remote answered may have anything.
+    words = answer.replace("\x00", " ")
+    return {"id": lease.notification.id, "fence": lease.fence, "answer": words, "now": now}
+
+
+async def _end(
+    connection: AsyncConnection, values: dict[str, Any], outcome: str, recipients: Any
+) -> None:
+    document = json.dumps(dict(recipients))
+    await connection.execute(_END, {**values, "outcome": outcome, "recipients": document})

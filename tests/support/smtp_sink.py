@@ -1,0 +1,71 @@
+"""A real SMTP server that keeps what it accepts (aiosmtpd); it can refuse, defer and be down."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.smtp import SMTP
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One accepted message, with its envelope."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    raw: bytes
+
+    @property
+    def message(self) -> EmailMessage:
+        parsed = message_from_bytes(self.raw, policy=policy.default)
+        assert isinstance(parsed, EmailMessage)
+        return parsed
+
+    @property
+    def id(self) -> str:
+        return str(self.message["Message-ID"])
+
+
+@dataclass
+class SmtpSink:
+    """``answer`` may return an SMTP reply for a recipient in place of 250."""
+
+    port: int = 0
+    mails: list[Mail] = field(default_factory=list)
+    answer: Callable[[str], str | None] = lambda _: None
+
+    def to(self, recipient: str) -> list[Mail]:
+        return [mail for mail in self.mails if recipient in mail.recipients]
+
+    async def handle_RCPT(  # noqa: N802 - the library's name
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
+    ) -> str:
+        refusal = self.answer(address)
+        if refusal:
+            return refusal
+        envelope.rcpt_tos.append(address)
+        return "250 taken"
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        mail = Mail(envelope.mail_from, tuple(envelope.rcpt_tos), envelope.content)
+        self.mails.append(mail)
+        return f"250 queued as {len(self.mails)}"
+
+
+@asynccontextmanager
+async def smtp_sink(sink: SmtpSink | None = None) -> AsyncIterator[SmtpSink]:
+    """Serve *sink* (on its port, if it had one) until the block ends."""
+    sink = sink or SmtpSink()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(sink, hostname="sink.test", loop=loop), "127.0.0.1", sink.port
+    )
+    sink.port = server.sockets[0].getsockname()[1]
+    try:
+        yield sink
+    finally:
+        server.close()
