@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.cases.domain.commands import Command
+from services.cases.domain.errors import NotAllowed
 from services.cases.domain.events import Event
 from services.cases.domain.incident import Incident, decide, evolve, fold
 from services.cases.store import Appended, EventStore, VersionConflict
@@ -57,6 +58,26 @@ async def handle(
     """
     if known := await store.find(command_id, digest):
         return await _answer(store, known)
+    try:
+        appended = await _attempt(store, incident_id, commands, command_id, digest, expected, opens)
+    except (NotAllowed, VersionConflict):
+        # Perhaps the same command won the race against itself: then this is its answer.
+        if known := await store.find(command_id, digest):
+            return await _answer(store, known)
+        raise
+    noticed()
+    return await _answer(store, appended)
+
+
+async def _attempt(
+    store: EventStore,
+    incident_id: UUID,
+    commands: Sequence[Command],
+    command_id: UUID,
+    digest: str,
+    expected: int | None,
+    opens: bool,
+) -> Appended:
     for attempt in range(1, ATTEMPTS + 1):
         history = await store.read(incident_id)
         if not history.version and not opens:
@@ -65,7 +86,7 @@ async def handle(
             raise VersionConflict(history.version)
         events = decide_all(fold(history.events), commands)
         try:
-            appended = await store.append(
+            return await store.append(
                 incident_id,
                 events,
                 expected=history.version,
@@ -75,9 +96,6 @@ async def handle(
         except VersionConflict:
             if expected is not None or attempt == ATTEMPTS:
                 raise
-        else:
-            noticed()
-            return await _answer(store, appended)
     raise AssertionError("unreachable")
 
 

@@ -110,8 +110,29 @@ class PostgresStore:
     ) -> Appended:
         if self._waiting >= self._max_waiting:
             raise OverloadedError(f"{self._waiting} appends wait for the log")
+        self._waiting += 1
         # A caller who goes away must not leave a COMMIT half asked (delivery reference §3.2).
-        return await asyncio.shield(self._append(stream_id, events, expected, command_id, digest))
+        return await asyncio.shield(self._counted(stream_id, events, expected, command_id, digest))
+
+    async def _counted(
+        self,
+        stream_id: UUID,
+        events: Sequence[Event],
+        expected: int,
+        command_id: UUID,
+        digest: str,
+    ) -> Appended:
+        """Append; say in the port's words what the function refused."""
+        try:
+            return await self._append(stream_id, events, expected, command_id, digest)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == "TC001":
+                raise VersionConflict(int(getattr(error, "detail", None) or 0)) from error
+            if error.sqlstate == "TC002":
+                raise CommandReusedError(str(command_id)) from error
+            raise
+        finally:
+            self._waiting -= 1
 
     async def _append(
         self,
@@ -134,17 +155,7 @@ class PostgresStore:
             [event.actor.id for event in events],
             [event.at for event in events],
         )
-        self._waiting += 1
-        try:
-            row = await self._ask(lambda d: d.fetchrow(_APPEND, *arguments))
-        except asyncpg.PostgresError as error:
-            if error.sqlstate == "TC001":
-                raise VersionConflict(int(getattr(error, "detail", None) or 0)) from error
-            if error.sqlstate == "TC002":
-                raise CommandReusedError(str(command_id)) from error
-            raise
-        finally:
-            self._waiting -= 1
+        row = await self._ask(lambda d: d.fetchrow(_APPEND, *arguments))
         return Appended(
             stream_id=stream_id,
             first_version=row["first_version"],

@@ -119,7 +119,7 @@ def from_notifications(subject: str, data: bytes, now: datetime) -> Told | None:
 
 
 def _proposed(proposed: IncidentProposedV1, data: bytes, now: datetime) -> Told:
-    commands = [
+    commands: list[c.Command] = [
         c.OpenIncident(
             actor=SYSTEM,
             now=now,

@@ -12,7 +12,7 @@ from services.notify import incidents
 from services.notify.approval import approve
 from services.notify.message import REQUIRED, complete, missing
 from services.notify.notices import newest_notice, write_notice
-from services.notify.state import READERS
+from services.notify.state import READERS, snapshot
 from shared.auth import Principal, Role, allow
 from shared.clock import rfc3339
 from shared.problems import ProblemError
@@ -61,7 +61,7 @@ class NoticeBody(BaseModel):
 async def affected_lists(
     request: Request, incident_id: UUID, _: Annotated[Principal, allow(*READERS)]
 ) -> dict[str, Any]:
-    async with request.state.engine.connect() as connection:
+    async with snapshot(request.state.engine) as connection:
         rows = (await connection.execute(_LISTS, {"incident": incident_id})).all()
     return {"items": [_list(row) for row in rows]}
 
@@ -74,7 +74,7 @@ async def affected_list(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     after: Annotated[str, Query(max_length=500)] = "",
 ) -> dict[str, Any]:
-    async with request.state.engine.connect() as connection:
+    async with snapshot(request.state.engine) as connection:
         row = (await connection.execute(_LIST, {"list": list_id})).one_or_none()
         if row is None:
             raise ProblemError(404, "not_found", "There is no such affected list.")
@@ -118,7 +118,7 @@ async def approve_list(
 async def get_notice(
     request: Request, incident_id: UUID, _: Annotated[Principal, allow(*READERS)]
 ) -> dict[str, Any]:
-    async with request.state.engine.connect() as connection:
+    async with snapshot(request.state.engine) as connection:
         return await _notice(connection, incident_id)
 
 
@@ -145,7 +145,7 @@ async def put_notice(
 async def obligations(
     request: Request, incident_id: UUID, _: Annotated[Principal, allow(*READERS)]
 ) -> dict[str, Any]:
-    async with request.state.engine.connect() as connection:
+    async with snapshot(request.state.engine) as connection:
         rows = (await connection.execute(_OBLIGATIONS, {"incident": incident_id})).all()
     items = [
         {

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from services.notify.dispatcher import shown_recipient
 from services.notify.ledger import try_again
-from services.notify.state import READERS
+from services.notify.state import READERS, snapshot
 from shared.auth import Principal, Role, allow
 from shared.clock import rfc3339
 from shared.problems import ProblemError
@@ -45,7 +45,7 @@ async def notifications(
     after: UUID | None = None,
 ) -> dict[str, Any]:
     values = {"incident": incident_id, "after": after, "limit": limit}
-    async with request.state.engine.connect() as connection:
+    async with snapshot(request.state.engine) as connection:
         rows = (await connection.execute(_PAGE, values)).all()
         states = (await connection.execute(_STATES, {"incident": incident_id})).all()
         ids = {"ids": [row.notification_id for row in rows]}

@@ -12,7 +12,7 @@ from services.notify.affected_lists import compile_list
 from services.notify.incidents import Incident, ScopeRecord
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.obligation_book import ObligationBook
-from services.notify.scope import ScopeError
+from services.notify.scope import ScopeError, check
 from shared.bus import Delivery, TransientError
 from shared.clock import Clock
 from shared.cloudevents import outgoing
@@ -111,6 +111,7 @@ class CasesConsumer:
         record = ScopeRecord(
             event.incident_id, event.scope_version, event.scope, event.set_by, event.occurred_at
         )
+        check(event.scope)
         await incidents.record_scope(connection, record)
         await self._compile(connection, incident)
 

@@ -103,12 +103,12 @@ class Dispatcher:
 
     async def _record_failed(self, lease: Lease, error: DeliveryError) -> None:
         now = self._clock()
-        wait = (
-            delay_after(lease.channel, lease.attempt, error.retry_after)
-            if error.retryable
-            else None
-        )
-        again = None if wait is None else now + timedelta(seconds=jitter(wait.total_seconds()))
+        wait = delay_after(lease.channel, lease.attempt) if error.retryable else None
+        again = None
+        if wait is not None:
+            # Jitter may shorten our own schedule, never the time that the receiver asked for.
+            seconds = max(jitter(wait.total_seconds()), error.retry_after or 0.0)
+            again = now + timedelta(seconds=seconds)
         async with self._engine.begin() as connection:
             await ledger.finish_failed(connection, lease, error, now, again)
         _attempts.labels(lease.channel, "failed" if again is None else "retry").inc()

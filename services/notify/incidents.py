@@ -14,7 +14,8 @@ from shared.clock import parse_instant, rfc3339
 from shared.contracts.cases import IncidentEvent, Scope
 
 __all__ = [
-    "Incident", "ScopeRecord", "find", "lock", "newest_scope", "note", "record_scope", "waiting_scopes",
+    "Incident", "ScopeRecord", "find", "lock", "newest_scope", "note", "record_scope",
+    "waiting_scopes",
 ]  # fmt: skip
 
 _NOTE = text(

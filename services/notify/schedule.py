@@ -20,9 +20,9 @@ _DELAYS = {
 }  # fmt: skip
 
 
-def delay_after(channel: str, attempt: int, retry_after: float | None = None) -> timedelta | None:
+def delay_after(channel: str, attempt: int) -> timedelta | None:
     """Return how long to wait after failed *attempt* (from 1), before jitter; None: give up."""
     delays = _DELAYS[channel]
     if attempt > len(delays):
         return None
-    return timedelta(seconds=max(delays[attempt - 1], retry_after or 0.0))
+    return timedelta(seconds=delays[attempt - 1])

@@ -9,7 +9,7 @@ from typing import Literal
 from services.notify.inventory import Inventory, Placement, Server
 from shared.contracts.cases import Scope, ScopeSelector
 
-__all__ = ["AffectedTenant", "Confidence", "Match", "Resolution", "ScopeError", "resolve"]
+__all__ = ["AffectedTenant", "Confidence", "Match", "Resolution", "ScopeError", "check", "resolve"]
 
 LEVELS = ("region", "datacenter", "service", "server_farm", "server")
 Follow = Literal["none", "direct", "transitive"]
@@ -102,7 +102,7 @@ def resolve(
     Selectors are OR, levels inside one are AND, excludes subtract servers last. A window without
     an end is still open: it reaches to *as_of*, the moment the scope was set.
     """
-    _refuse_empty(scope)
+    check(scope)
     window = _window(scope, as_of)
     wanted = None if roles is None else frozenset(roles)
     placed = {
@@ -135,7 +135,8 @@ def resolve(
     )
 
 
-def _refuse_empty(scope: Scope) -> None:
+def check(scope: Scope) -> None:
+    """Refuse with ScopeError what selects by nothing, or in no time at all."""
     if not scope.include:
         raise ScopeError("The scope includes nothing; it is never taken for everyone.")
     for selector in (*scope.include, *scope.exclude):

@@ -1,8 +1,9 @@
 """What notify's handlers find on ``request.state``, and who may read."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.settings import Settings
@@ -10,7 +11,7 @@ from shared.auth import Role
 from shared.clock import Clock
 from shared.http import ServiceState
 
-__all__ = ["READERS", "State"]
+__all__ = ["READERS", "State", "snapshot"]
 
 # Who works an incident, decides on it or audits it (§7); customers read through their own portal.
 READERS = (
@@ -32,3 +33,10 @@ class State(ServiceState):
     keeper: InventoryKeeper
     clock: Clock
     wake: Callable[[], None]
+
+
+@asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection whose queries all see one moment, so that no view contradicts itself."""
+    async with engine.connect() as connection:
+        yield await connection.execution_options(isolation_level="REPEATABLE READ")

@@ -1,6 +1,7 @@
 """Notices by webhook: Standard Webhooks signature, and only to where `egress` lets it go."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from datetime import UTC
@@ -15,7 +16,8 @@ from shared.clock import Clock
 
 __all__ = ["WebhookChannel"]
 
-TOTAL = 10.0
+TOTAL = 10.0  # until the status is there
+BODY = 2.0  # for what follows it
 MAX_ANSWER = 1 << 20
 KEPT = 512  # of the answer, for the ledger
 MAX_RETRY_AFTER = 24 * 3600.0
@@ -44,8 +46,7 @@ class WebhookChannel:
         """Return the proof on any 2xx; everything else is a DeliveryError."""
         headers = self._signed(notification)
         try:
-            async with asyncio.timeout(TOTAL):
-                return await self._post(notification, headers)
+            return await self._post(notification, headers)
         except EgressError as error:
             # What the guard refuses stays refused until a person changes something.
             raise DeliveryError(f"refused: {error}", retryable=error.transient) from error
@@ -75,23 +76,26 @@ class WebhookChannel:
         }
 
     async def _post(self, notification: Notification, headers: dict[str, str]) -> Proof:
-        end = await destination(notification.recipients[0], self._allow, self._resolve)
         async with (
+            asyncio.timeout(TOTAL) as limit,
             httpx.AsyncClient(
                 verify=self._tls,
                 trust_env=False,  # a proxy from the environment would connect for us, unchecked
                 follow_redirects=False,
                 timeout=TOTAL,
             ) as client,
-            client.stream(
+        ):
+            end = await destination(notification.recipients[0], self._allow, self._resolve)
+            async with client.stream(
                 "POST",
                 end.url,
                 content=notification.body.encode(),
                 headers={**headers, "host": end.host_header},
                 extensions={"sni_hostname": end.host},
-            ) as answer,
-        ):
-            kept = await _read(answer)
+            ) as answer:
+                # The status decides; a body that never ends does not undo it.
+                limit.reschedule(None)
+                kept = await _read(answer)
             words = f"HTTP {answer.status_code} from {end.host_header} ({end.address})"
             words += f": {kept}" if kept else ""
             if answer.is_success:
@@ -106,12 +110,13 @@ class WebhookChannel:
 async def _read(answer: httpx.Response) -> str:
     """Return the beginning of the body as sent: nothing is unpacked, no more than 1 MiB read."""
     size, kept = 0, b""
-    async for chunk in answer.aiter_raw():
-        size += len(chunk)
-        if len(kept) < KEPT:
-            kept += chunk[: KEPT - len(kept)]
-        if size > MAX_ANSWER:
-            break
+    with contextlib.suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(BODY):
+            async for chunk in answer.aiter_raw():
+                size += len(chunk)
+                kept += chunk[: KEPT - len(kept)]
+                if size > MAX_ANSWER:
+                    break
     text = kept.decode("utf-8", "replace")
     return "".join(c if c.isprintable() else " " for c in text).strip()
 

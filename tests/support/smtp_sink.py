@@ -1,6 +1,7 @@
 """A real SMTP server that keeps what it accepts (aiosmtpd); it can refuse, defer and be down."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -57,12 +58,18 @@ class SmtpSink:
 
 
 @asynccontextmanager
-async def smtp_sink(sink: SmtpSink | None = None) -> AsyncIterator[SmtpSink]:
-    """Serve *sink* (on its port, if it had one) until the block ends."""
+async def smtp_sink(
+    sink: SmtpSink | None = None, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[SmtpSink]:
+    """Serve *sink* (on its port, if it had one) until the block ends; *tls* adds STARTTLS."""
     sink = sink or SmtpSink()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: SMTP(sink, hostname="sink.test", loop=loop), "127.0.0.1", sink.port
+        lambda: SMTP(
+            sink, hostname="sink.test", loop=loop, tls_context=tls, require_starttls=bool(tls)
+        ),
+        "127.0.0.1",
+        sink.port,
     )
     sink.port = server.sockets[0].getsockname()[1]
     try:

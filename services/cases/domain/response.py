@@ -100,11 +100,15 @@ def record_root_cause(
         return check.already_so()
     check.need(bool(command.cause.strip()), "text_missing", "a root cause needs a text")
     status = command.status
-    if status is RootCauseStatus.ACCEPTED_UNKNOWN:
-        check.need_role(
-            command.actor.has(Role.SECURITY_RESPONSE, Role.EXECUTIVE_INCIDENT_MANAGER),
-            "accepting an unknown cause needs security_response or executive_incident_manager",
-        )
+    other = (
+        Role.EXECUTIVE_INCIDENT_MANAGER
+        if status is RootCauseStatus.ACCEPTED_UNKNOWN  # an approval, so not the service team's
+        else Role.SERVICE_TEAM
+    )
+    check.need_role(
+        command.actor.has(Role.SECURITY_RESPONSE, other),
+        f"recording a root cause as {status} needs one of {other}, security_response",
+    )
     check.need(
         status is RootCauseStatus.DETERMINED or not incident.root_cause.is_settled,
         "root_cause_settled",

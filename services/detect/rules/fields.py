@@ -11,6 +11,9 @@ Aliases = Mapping[str, Sequence[str]]
 # The way to a value, from its end: linked, so that a deep event costs no long strings.
 Path = tuple[()] | tuple[Any, str]
 
+# Half a surrogate pair: no rule can hold it, and no event that came as JSON in UTF-8.
+SEAM = "\udfff"
+
 _MAX_INT_BITS = 4096  # beyond, Python refuses to write a number out
 _MAX_ADDRESS = 64
 
@@ -35,12 +38,13 @@ def text_key(field: str, *, cased: bool, dashes: bool) -> Key:
 class View:
     """One event under one set of aliases. Tables fill as fields are asked for."""
 
-    __slots__ = ("addresses", "fields", "texts", "values")
+    __slots__ = ("addresses", "fields", "joined", "texts", "values")
 
     def __init__(self, fields: Mapping[str, Any], aliases: Aliases) -> None:
         self.fields = fields
         self.values = _Values(fields, aliases)
         self.texts = _Texts(self.values)
+        self.joined = _Joined(self.texts)
         self.addresses = _Addresses(self.texts)
 
 
@@ -98,6 +102,20 @@ class _Texts(dict[Key, tuple[str, ...]]):
     def _written(self, field: str) -> tuple[str, ...]:
         values = self._values[field]
         return tuple(text for value in values for text in texts_of(value)) if values else ()
+
+
+class _Joined(dict[Key, str]):
+    """Field -> its texts in one row, with a seam before, between and behind them."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, texts: _Texts) -> None:
+        self._texts = texts
+
+    def __missing__(self, key: Key) -> str:
+        texts = (text.replace(SEAM, "\ufffd") for text in self._texts[key])
+        found = self[key] = f"{SEAM}{SEAM.join(texts)}{SEAM}"
+        return found
 
 
 class _Addresses(dict[str, tuple[tuple[int, int], ...]]):

@@ -1,5 +1,6 @@
 """Numbers and parts of dates, read from the values of events."""
 
+import math
 import re
 from datetime import date
 from typing import Any, assert_never
@@ -17,8 +18,10 @@ def number_of(value: Any) -> int | float | None:
     match value:
         case bool():
             return None
-        case int() | float():
+        case int():
             return value
+        case float():
+            return value if math.isfinite(value) else None
         case str() if (found := _NUMBER.fullmatch(value)) is not None:
             return float(value) if found[1] else int(value)
         case _:

@@ -1,6 +1,10 @@
 """Checklist points 26 to 37: lists, maps and keywords."""
 
+import json
+
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from services.detect.rules.match import Event, PlainMatcher
 from services.detect.rules.model import LogSource
@@ -121,3 +125,19 @@ def test_point_37_keywords_stay_inside_their_logsource() -> None:
 def test_a_selection_of_another_form_is_refused() -> None:
     assert fires("k: evil\ncondition: k", {"m": "evil"})
     assert refusal("k: [[evil]]\ncondition: k").line == 5
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["f", "f|contains", "f|startswith", "f|endswith", "f|contains|all"]),
+    st.lists(st.text("ab*\x00", max_size=3), min_size=2, max_size=3),
+    st.lists(st.text("abA\x00\udfff", max_size=4), max_size=5),
+)
+def test_large_arrays_mean_what_small_ones_mean(
+    key: str, literals: list[str], texts: list[str]
+) -> None:
+    escaped = [literal.replace("*", "\\*") for literal in literals]
+    body = f"{key}: {json.dumps(escaped)}"
+    # Members that fit nothing make the array large enough for the other way of searching.
+    assume(any("a" in literal or "b" in literal for literal in literals))
+    assert holds(body, [*texts, *["~"] * 20]) == holds(body, [*texts, "~"])

@@ -117,6 +117,13 @@ def test_point_11_wildcards_inside_affixed_values() -> None:
     assert not holds("f|startswith: 'a*c'", "xabc")
 
 
+def test_point_11_patterns_know_every_script_and_have_a_bound() -> None:
+    assert holds("f: 'Ж*я?Z.[x]+'", "ЖжжЯÜz.[X]+")
+    assert not holds("f: 'Ж*я?Z.[x]+'", "ЖжжЯÜzz[X]+")
+    assert "longer than 2048 bytes" in refused(f"f: 'a*{'b' * 3000}'")
+    assert holds(f"f|contains: '{'b' * 3000}'", "a" + "b" * 3000)
+
+
 def test_point_12_stars_are_not_doubled() -> None:
     assert holds("f|contains: '*evil*'", "so evil it is")
     assert not holds("f|contains: '*evil*'", "so good it is")

@@ -1,0 +1,53 @@
+"""Server-sent events: the timeline as it grows; ``id`` is the position, so a client can resume."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from services.cases.api_views import Reader
+from services.cases.projector import Projector
+from services.cases.queries import Queries
+
+__all__ = ["router"]
+
+PAGE = 200
+WAIT = 10.0
+
+router = APIRouter(tags=["views"])
+
+
+@router.get(
+    "/v1/stream",
+    response_class=EventSourceResponse,
+    summary="The timeline, live (text/event-stream)",
+)
+async def stream(
+    request: Request,
+    _: Reader,
+    incident_id: Annotated[UUID | None, Query(description="only this one")] = None,
+    after: Annotated[
+        int | None, Query(ge=0, le=2**62, description="from now on, if not given")
+    ] = None,
+    last_event_id: Annotated[
+        int | None, Header(alias="Last-Event-ID", ge=0, le=2**62, description="wins over `after`")
+    ] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    queries: Queries = request.state.queries
+    projector: Projector = request.state.projector
+    position = last_event_id if last_event_id is not None else after
+    if position is None:
+        position = await queries.projected()
+    yield ServerSentEvent(comment=f"from {position}", retry=2000)
+    while True:
+        seen = projector.position
+        rows = await queries.feed(position, incident_id, PAGE)
+        for row in rows:
+            position = row.key
+            yield ServerSentEvent(id=str(row.key), data=row.document)
+        if len(rows) < PAGE:
+            # All that was projected when we asked has been sent; wait for something newer.
+            position = max(position, seen)
+            await projector.moved(position, WAIT)

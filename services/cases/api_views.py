@@ -1,0 +1,160 @@
+"""GET: what is known of incidents, the workflow they follow, and the log itself for auditors."""
+
+import base64
+import binascii
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.cases.api_commands import actor_of
+from services.cases.domain.incident import fold
+from services.cases.domain.vocabulary import Severity, State
+from services.cases.domain.workflow import RULES, TERMINAL
+from services.cases.moves import SYSTEM_ONLY, moves
+from services.cases.views import Document
+from shared.auth import Principal, Role, allow
+from shared.problems import ProblemError
+
+__all__ = ["AUDITORS", "READERS", "router"]
+
+READERS = (
+    Role.SERVICE_TEAM,
+    Role.SECURITY_RESPONSE,
+    Role.INCIDENT_COMMUNICATIONS,
+    Role.SUBJECT_MATTER_EXPERT,
+    Role.LEGAL,
+    Role.EXECUTIVE_INCIDENT_MANAGER,
+    Role.DUTY_MANAGER,
+    Role.AUDITOR,
+)
+AUDITORS = (Role.AUDITOR, Role.SECURITY_RESPONSE)
+
+Reader = Annotated[Principal, allow(*READERS)]
+Auditor = Annotated[Principal, allow(*AUDITORS)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+After = Annotated[int, Query(ge=0, le=2**62)]
+
+router = APIRouter(tags=["views"])
+
+
+def _cursor(text: str) -> int:
+    try:
+        position = int(base64.urlsafe_b64decode(text.encode()).decode())
+    except (ValueError, binascii.Error) as error:
+        raise ProblemError(422, "cursor_malformed", "That is no cursor from here.") from error
+    if not 0 < position < 2**63:
+        raise ProblemError(422, "cursor_malformed", "That is no cursor from here.")
+    return position
+
+
+def _unknown() -> ProblemError:
+    return ProblemError(404, "not_found", "There is no such incident for you.")
+
+
+@router.get("/v1/incidents", summary="The queue: newest first, page by page")
+async def incidents(
+    request: Request,
+    response: Response,
+    _: Reader,
+    state: Annotated[list[State] | None, Query(description="any of these")] = None,
+    severity: Annotated[list[Severity] | None, Query(description="any of these")] = None,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Limit = 50,
+) -> dict[str, Any]:
+    rows = await request.state.queries.incidents(
+        states=state,
+        severities=severity,
+        before=_cursor(cursor) if cursor else None,
+        limit=limit + 1,
+    )
+    following = None
+    if len(rows) > limit:
+        following = base64.urlsafe_b64encode(str(rows[limit - 1].key).encode()).decode()
+        link = request.url.include_query_params(cursor=following)
+        response.headers["Link"] = f'<{link}>; rel="next"'
+    return {"incidents": [row.document for row in rows[:limit]], "next_cursor": following}
+
+
+@router.get("/v1/workflow", summary="The state machine, as data (R10)")
+async def workflow(_: Reader) -> dict[str, Any]:
+    return {
+        "states": [state.value for state in State],
+        "initial": State.UNOPENED.value,
+        "terminal": sorted(TERMINAL),
+        "commands": [
+            {
+                "command": command.__name__,
+                "verb": rule.verb,
+                "from": [state.value for state in State if state in rule.states],
+                "to": rule.to.value if rule.to else None,
+                "roles": sorted(rule.roles),
+                "duty_manager_for": rule.stands_in.value if rule.stands_in else None,
+                "system_only": command in SYSTEM_ONLY,
+            }
+            for command, rule in RULES.items()
+        ],
+    }
+
+
+@router.get("/v1/events", summary="The log, in its one order")
+async def log(request: Request, _: Auditor, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
+    found: list[Document] = await request.state.queries.log(after, limit)
+    return {"events": found, "next_after": found[-1]["position"] if found else after}
+
+
+@router.get("/v1/incidents/{incident_id}", summary="An incident in full")
+async def incident(
+    request: Request, response: Response, incident_id: UUID, _: Reader
+) -> dict[str, Any]:
+    document: Document | None = await request.state.queries.incident(incident_id)
+    if document is None:
+        raise _unknown()
+    response.headers["ETag"] = f'"{document["version"]}"'
+    return document
+
+
+@router.get("/v1/incidents/{incident_id}/timeline", summary="A sentence an event")
+async def timeline(
+    request: Request, incident_id: UUID, _: Reader, after: After = 0, limit: Limit = 200
+) -> dict[str, Any]:
+    rows = await request.state.queries.timeline(incident_id, after, limit)
+    if not rows and await request.state.queries.incident(incident_id) is None:
+        raise _unknown()
+    return {
+        "entries": [row.document for row in rows],
+        "next_after": rows[-1].key if rows else after,
+    }
+
+
+@router.get("/v1/incidents/{incident_id}/events", summary="Its events, as they are stored")
+async def events(
+    request: Request, incident_id: UUID, _: Auditor, after: After = 0, limit: Limit = 200
+) -> dict[str, Any]:
+    found: list[Document] = await request.state.queries.stream(incident_id, after, limit)
+    if not found and not await request.state.queries.stream(incident_id, 0, 1):
+        raise _unknown()
+    return {"events": found, "next_after": found[-1]["version"] if found else after}
+
+
+@router.get("/v1/incidents/{incident_id}/moves", summary="What you may do now, and what is missing")
+async def possible_moves(
+    request: Request, response: Response, incident_id: UUID, principal: Reader
+) -> dict[str, Any]:
+    history = await request.state.store.read(incident_id)
+    if not history.version:
+        raise _unknown()
+    response.headers["ETag"] = f'"{history.version}"'
+    now_incident = fold(history.events)
+    return {
+        "version": history.version,
+        "state": now_incident.state.value,
+        "moves": [
+            {
+                "verb": verb,
+                "permitted": not unmet,
+                "unmet": [{"code": u.code, "detail": u.detail} for u in unmet],
+            }
+            for verb, unmet in moves(now_incident, actor_of(principal), request.state.clock())
+        ],
+    }

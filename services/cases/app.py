@@ -1,0 +1,100 @@
+"""The composition root of cases."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.cases import api_commands, api_stream, api_views
+from services.cases.consumer import Consumer
+from services.cases.leader import Leader
+from services.cases.migrations import HEAD
+from services.cases.postgres import PostgresStore
+from services.cases.projector import Projector
+from services.cases.queries import Queries
+from services.cases.relay import LEADER_KEY, Relay
+from services.cases.settings import Settings
+from services.cases.store import EventStore
+from shared.bus import Bus
+from shared.clock import Clock, utc_now
+from shared.db import create_engine, database_problem
+from shared.http import ServiceState, background, service_app
+from shared.reconcile import Reconciler
+from shared.settings import SettingsError
+from shared.topology import consumer
+
+__all__ = ["State", "create_app"]
+
+DESCRIPTION = (
+    "The incident: an append-only log of what happened, the commands that add to it, and the views"
+    " projected from it."
+)
+
+
+class State(ServiceState):
+    """What handlers find on ``request.state``."""
+
+    engine: AsyncEngine
+    bus: Bus
+    clock: Clock
+    store: EventStore
+    queries: Queries
+    projector: Projector
+    noticed: Callable[[], None]
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
+    """Return the service that *settings* describe; SettingsError without a database."""
+    if settings.database_url is None:
+        raise SettingsError("TOCSIN_CASES_DATABASE_URL is not set")
+    database_url = settings.database_url.get_secret_value()
+    seed = settings.nats_nkey_seed.get_secret_value() if settings.nats_nkey_seed else None
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        engine = create_engine(database_url, "cases", pool_size=10)
+        try:
+            store = PostgresStore(engine, settings.max_waiting_appends)
+            projector = Projector(engine)
+            async with (
+                Bus(settings.nats_url, "cases", seed) as bus,
+                Leader(engine, LEADER_KEY) as leader,
+            ):
+                relay = Reconciler(
+                    "cases-relay", Relay(store, bus, leader).once, settings.relay_seconds
+                )
+                project = Reconciler("cases-projector", projector.once, settings.project_seconds)
+
+                def noticed() -> None:
+                    relay.wake()
+                    project.wake()
+
+                told = Consumer(store, clock, noticed)
+                async with background(
+                    relay.run(),
+                    project.run(),
+                    bus.consume(consumer("cases-escalations"), told.on_escalations),
+                    bus.consume(consumer("cases-notifications"), told.on_notifications),
+                ):
+                    yield State(
+                        checks={
+                            "database": lambda: database_problem(engine, "cases", HEAD),
+                            "broker": bus.problem,
+                        },
+                        engine=engine,
+                        bus=bus,
+                        clock=clock,
+                        store=store,
+                        queries=Queries(engine),
+                        projector=projector,
+                        noticed=noticed,
+                    )
+        finally:
+            await engine.dispose()
+
+    app = service_app("cases", settings, lifespan, description=DESCRIPTION, clock=clock)
+    app.include_router(api_commands.router)
+    app.include_router(api_views.router)
+    app.include_router(api_stream.router)
+    return app

@@ -1,0 +1,124 @@
+"""Pure: which commands an actor could give now, and what is missing for the others.
+
+Each is tried on the decider itself with a body that is as good as a body can be, so whatever is
+refused is refused for the incident's or the actor's sake; no second copy of the rules can drift.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.cases.domain import commands as c
+from services.cases.domain import vocabulary as v
+from services.cases.domain.errors import NotAllowed, Unmet
+from services.cases.domain.incident import Incident, decide
+from services.cases.domain.state import MANDATORY_KINDS
+from services.cases.domain.values import Actor, Criterion, Member, Scope, Selector
+from services.cases.domain.workflow import RULES
+
+__all__ = ["SYSTEM_ONLY", "moves"]
+
+_NOBODY = UUID(int=0)
+_TEXT = "…"
+SYSTEM_ONLY = frozenset(
+    command for command, rule in RULES.items() if rule.roles == frozenset({v.Role.SYSTEM})
+)
+
+
+def moves(incident: Incident, actor: Actor, now: datetime) -> list[tuple[str, tuple[Unmet, ...]]]:
+    """Return each verb with what it lacks; nothing lacking means that it would be accepted."""
+    found = []
+    for command in _plausible(incident, actor, now):
+        unmet: tuple[Unmet, ...] = ()
+        try:
+            decide(incident, command)
+        except NotAllowed as refusal:
+            unmet = refusal.unmet
+        found.append((RULES[type(command)].verb, unmet))
+    return found
+
+
+def _plausible(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Command]:
+    indicator = next(iter(incident.indicators), _NOBODY)
+    yield c.SetSeverity(actor=actor, now=now, level=_level(incident), reason=_TEXT, inputs={})
+    yield c.SetPriority(
+        actor=actor,
+        now=now,
+        priority=v.Priority.P3,
+        functional="low",
+        informational="none",
+        recoverability="regular",
+        reason=_TEXT,
+    )
+    yield c.EscalateIncident(actor=actor, now=now, escalation_id=_NOBODY, owning_team=_TEXT)
+    yield c.DismissAtTriage(
+        actor=actor, now=now, classification=v.Classification.FALSE_POSITIVE, reason=_TEXT
+    )
+    team = tuple(Member(person=actor.id, kind=kind) for kind in MANDATORY_KINDS)
+    yield c.FormVTeam(actor=actor, now=now, members=team, lead=actor.id)
+    yield c.RecordSummary(actor=actor, now=now, summary=_TEXT, potential_impact=_TEXT)
+    yield c.AddIndicator(
+        actor=actor, now=now, type="other", value=_TEXT, role=v.IndicatorRole.FOUND_LATER
+    )
+    yield c.AssessIndicator(
+        actor=actor,
+        now=now,
+        indicator_id=indicator,
+        verdict=v.IndicatorVerdict.SUPPORTS,
+        confidence=50,
+        rationale=_TEXT,
+    )
+    yield c.RecordAction(
+        actor=actor,
+        now=now,
+        action_id=_NOBODY,
+        kind=v.ActionKind.INVESTIGATION,
+        text=_TEXT,
+        owner=actor.id,
+    )
+    yield _update(incident, actor, now)
+    yield c.ConfirmIncident(actor=actor, now=now, rationale=_TEXT, justification=_TEXT)
+    yield c.DismissAsFalsePositive(
+        actor=actor, now=now, classification=v.Classification.FALSE_POSITIVE, reason=_TEXT
+    )
+    yield c.SetScope(actor=actor, now=now, scope=Scope(include=(Selector(service=_TEXT),)))
+    yield c.MarkContained(actor=actor, now=now, criteria=(Criterion(text=_TEXT, met=True),))
+    yield c.RecordRootCause(actor=actor, now=now, status=_cause(actor), cause=_TEXT)
+    yield c.DraftRecoveryPlan(actor=actor, now=now, steps=(_TEXT,))
+    version = incident.plan.version if incident.plan else 0
+    yield c.ApproveRecoveryPlan(actor=actor, now=now, version=version)
+    yield c.MarkEradicated(actor=actor, now=now, verification=_TEXT)
+    yield c.MarkRecovered(
+        actor=actor, now=now, verification=_TEXT, monitoring_until=now + timedelta(days=1)
+    )
+    yield c.StartReview(actor=actor, now=now)
+    yield c.CloseIncident(actor=actor, now=now)
+    yield c.DeclareNoCustomersAffected(actor=actor, now=now, reason=_TEXT)
+    yield c.AddNote(actor=actor, now=now, note_id=_NOBODY, text=_TEXT)
+
+
+def _level(incident: Incident) -> v.Severity:
+    """Return a level to which this incident could most easily be set: up rather than down."""
+    if incident.severity is None:
+        return incident.proposal.level if incident.proposal else v.Severity.SEV3
+    return v.Severity.SEV0 if incident.severity is not v.Severity.SEV0 else v.Severity.SEV1
+
+
+def _cause(actor: Actor) -> v.RootCauseStatus:
+    if actor.has(v.Role.SERVICE_TEAM, v.Role.SECURITY_RESPONSE):
+        return v.RootCauseStatus.DETERMINED
+    return v.RootCauseStatus.ACCEPTED_UNKNOWN
+
+
+def _update(incident: Incident, actor: Actor, now: datetime) -> c.UpdateAction:
+    """Return the update of the action that is the most open to one."""
+    key, status = _NOBODY, v.ActionStatus.DONE
+    for action_id, action in incident.actions.items():
+        key = action_id
+        if action.status.is_open:
+            status = v.ActionStatus.DONE
+            break
+        status = v.ActionStatus.KEPT
+        if action.provisional and action.status is v.ActionStatus.DONE:
+            break
+    return c.UpdateAction(actor=actor, now=now, action_id=key, status=status, result=_TEXT)

@@ -1,0 +1,22 @@
+"""Settings of cases: TOCSIN_CASES_* variables."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(ServiceSettings):
+    """What an operator may set; every default is safe."""
+
+    service: ClassVar[str] = "cases"
+
+    port: int = Field(default=8083, ge=0, le=65535)
+    max_waiting_appends: int = Field(
+        64, ge=1, le=1000, description="commands that may wait for the log before 503"
+    )
+    relay_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
+    project_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")

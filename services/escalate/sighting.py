@@ -1,0 +1,115 @@
+"""What grouping needs to know of a detection: its entity, its time, its weight, where it was."""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from uuid import UUID
+
+from services.escalate.risk import WEIGHTS
+from shared.contracts.detect import DetectionRaisedV1
+from shared.ids import derived_id
+
+__all__ = ["SOURCE", "Facts", "Sighting", "printable", "sighting_of"]
+
+SOURCE = "source"
+# The most telling first: what a rule says of a host is about the host, whoever used it.
+_PRECEDENCE = ("host", "user", "account", "ip", "service")
+_MOST_VALUES = 50
+_LONGEST = 256
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where the detections of a group were, and what they were about; each set is bounded."""
+
+    services: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+    datacenters: frozenset[str] = frozenset()
+    servers: frozenset[str] = frozenset()
+    tactics: frozenset[str] = frozenset()
+
+    def plus(self, other: "Facts") -> "Facts":
+        """Return both together, of each set the first 50 by name: so whatever the order."""
+        return Facts(*(_some(getattr(self, f.name) | getattr(other, f.name)) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One detection, as far as it matters for grouping."""
+
+    detection_id: UUID
+    key: UUID
+    kind: str
+    value: str
+    tenant: str | None
+    rule_id: str
+    title: str
+    weight: int
+    start: datetime
+    end: datetime
+    facts: Facts
+
+
+def sighting_of(detection: DetectionRaisedV1) -> Sighting:
+    """Return *detection* as grouping sees it."""
+    kind, value = _primary(detection)
+    hosts = [e.value for e in detection.entities if e.type == "host"]
+    start, end = sorted(map(_plausible, (detection.first_seen, detection.last_seen)))
+    return Sighting(
+        detection_id=detection.detection_id,
+        key=derived_id("group-key", detection.tenant or "", kind, value.casefold().rstrip(".")),
+        kind=kind,
+        value=value,
+        tenant=printable(detection.tenant) if detection.tenant else None,
+        rule_id=printable(detection.rule_id),
+        title=printable(detection.title),
+        weight=WEIGHTS[detection.level],
+        start=start,
+        end=end,
+        facts=Facts(
+            services=_named([detection.service]),
+            regions=_named([detection.region]),
+            datacenters=_named([detection.datacenter]),
+            servers=_named([detection.server] if detection.server else hosts),
+            tactics=_named(detection.attack_tactics),
+        ),
+    )
+
+
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """Return *text* on one line, bounded, without control and formatting characters.
+
+    Names come from logs, so an attacker chooses them: they must not break a log line, a column
+    (PostgreSQL takes no NUL) or the reading order of a page.
+    """
+    clean = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text[: 4 * longest])
+    return " ".join(clean.split())[:longest]
+
+
+def _primary(detection: DetectionRaisedV1) -> tuple[str, str]:
+    for kind in _PRECEDENCE:
+        for entity in detection.entities:
+            if entity.type == kind and (value := printable(entity.value)):
+                return kind, value
+    return SOURCE, printable(detection.source_id)
+
+
+def _plausible(instant: datetime) -> datetime:
+    """Return *instant* in UTC, no further from now than arithmetic and PostgreSQL can go.
+
+    Event time is what a log claims; a line dated to the year 1 must not keep us from grouping it.
+    """
+    if instant.year < _EARLIEST.year:
+        return _EARLIEST
+    return _LATEST if instant.year > _LATEST.year else instant.astimezone(UTC)
+
+
+def _named(values: Iterable[str | None]) -> frozenset[str]:
+    return _some({name for value in values if value and (name := printable(value))})
+
+
+def _some(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(sorted(set(values))[:_MOST_VALUES])

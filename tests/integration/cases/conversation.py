@@ -1,0 +1,94 @@
+"""People talking to the cases service: reads the version, sends the verb, shows the answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.support.world import World
+
+__all__ = ["People"]
+
+TEAM = [
+    {"person": "rita", "kind": "security_response"},
+    {"person": "sam", "kind": "service_team"},
+    {"person": "ines", "kind": "incident_communications"},
+]
+
+
+@dataclass
+class People:
+    """The cast of a test: sam (service team), rita (security response) and others."""
+
+    world: World
+    client: httpx.AsyncClient
+
+    def bearer(self, person: str) -> dict[str, str]:
+        roles = {
+            "sam": ["service_team"],
+            "rita": ["security_response"],
+            "ines": ["incident_communications"],
+            "mia": ["subject_matter_expert"],
+            "emil": ["executive_incident_manager"],
+            "dora": ["duty_manager"],
+            "anna": ["auditor"],
+            "otto": ["operator"],
+        }[person]
+        return {"Authorization": f"Bearer {self.world.token(person, *roles)}"}
+
+    async def get(self, person: str, path: str, **params: Any) -> httpx.Response:
+        return await self.client.get(path, params=params, headers=self.bearer(person))
+
+    async def opened(self, title: str = "Odd logins") -> str:
+        """Open an incident by hand; return its id."""
+        answer = await self.client.post(
+            "/v1/incidents",
+            json={"title": title, "reason": "seen by me", "services": ["mail"]},
+            headers=self.bearer("sam"),
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["incident_id"])
+
+    async def send(
+        self,
+        person: str,
+        incident: str,
+        verb: str,
+        body: dict[str, Any] | None = None,
+        *,
+        version: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """Give a command at *version*, or at the version that is current."""
+        if version is None:
+            seen = await self.get("anna", f"/v1/incidents/{incident}")
+            version = seen.json()["version"]
+        return await self.client.post(
+            f"/v1/incidents/{incident}/{verb}",
+            json=body or {},
+            headers={"If-Match": f'"{version}"', **self.bearer(person), **(headers or {})},
+        )
+
+    async def does(self, person: str, incident: str, verb: str, **body: Any) -> dict[str, Any]:
+        """Give a command that is accepted; return the answer."""
+        answer = await self.send(person, incident, verb, body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def investigating(self) -> str:
+        """Return an incident whose v-team has been formed."""
+        incident = await self.opened()
+        await self.does("sam", incident, "set-severity", level="SEV2")
+        await self.does(
+            "sam",
+            incident,
+            "set-priority",
+            priority="P2",
+            functional="low",
+            informational="privacy_breach",
+            recoverability="extended",
+        )
+        await self.does("sam", incident, "escalate", owning_team="sr-eu")
+        await self.does("rita", incident, "form-v-team", members=TEAM, lead="rita")
+        return incident

@@ -1,0 +1,170 @@
+"""What every event store has to do: one suite, run on memory and on PostgreSQL."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services.cases.domain.events import Event, NoteAdded
+from services.cases.postgres import PostgresStore
+from services.cases.store import (
+    Appended,
+    CommandReusedError,
+    EventStore,
+    OverloadedError,
+    VersionConflict,
+)
+from shared.ids import uuid7
+from tests.support.incidents import NOW, SR, story
+from tests.support.memory_store import MemoryStore
+from tests.support.world import World
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> EventStore:
+    if request.param == "memory":
+        return MemoryStore()
+    world: World = request.getfixturevalue("world")
+    return PostgresStore(world.engine("cases"))
+
+
+def note(text: str = "hm") -> Event:
+    return NoteAdded(actor=SR, at=NOW, note_id=uuid7(), text=text)
+
+
+async def append(store: EventStore, stream: Any, *events: Event, expected: int) -> Appended:
+    return await store.append(stream, events, expected=expected, command_id=uuid7(), digest="d")
+
+
+async def test_what_is_appended_is_read_back(store: EventStore) -> None:
+    stream, events = uuid7(), story()
+    assert (await store.read(stream)).version == 0
+    appended = await append(store, stream, *events, expected=0)
+    history = await store.read(stream)
+    assert list(history.events) == events
+    assert (
+        (appended.first_version, appended.last_version)
+        == (1, len(events))
+        == (
+            1,
+            history.version,
+        )
+    )
+    types = await store.types(stream, 2, 3)
+    assert types == ("DetectionsAttached.v1", "IndicatorLinked.v1")
+    assert [r.version for r in await store.stream_after(stream, 3, 2)] == [4, 5]
+
+
+async def test_positions_have_no_holes_over_all_streams(store: EventStore) -> None:
+    start = (await append(store, uuid7(), note(), expected=0)).last_position
+    for _ in range(5):
+        await append(store, uuid7(), note(), note(), expected=0)
+    found = await store.after(start, 100)
+    assert [r.position for r in found] == list(range(start + 1, start + 11))
+    assert len({r.event_id for r in found}) == 10
+
+
+async def test_a_stale_version_is_refused_and_named(store: EventStore) -> None:
+    stream = uuid7()
+    await append(store, stream, note(), note(), expected=0)
+    for stale in (0, 1, 3):
+        with pytest.raises(VersionConflict) as conflict:
+            await append(store, stream, note(), expected=stale)
+        assert conflict.value.current == 2
+    assert (await store.read(stream)).version == 2
+
+
+async def test_a_command_is_done_once(store: EventStore) -> None:
+    stream, command = uuid7(), uuid7()
+    assert await store.find(command, "d") is None
+    first = await store.append(stream, [note(), note()], expected=0, command_id=command, digest="d")
+    again = await store.append(stream, [note()], expected=9, command_id=command, digest="d")
+    assert (first.replayed, again.replayed) == (False, True)
+    assert (again.first_version, again.last_version) == (1, 2)
+    assert again.last_position == first.last_position
+    assert await store.find(command, "d") == again
+    assert (await store.read(stream)).version == 2
+
+
+async def test_a_command_id_means_one_thing(store: EventStore) -> None:
+    stream, command = uuid7(), uuid7()
+    await store.append(stream, [note()], expected=0, command_id=command, digest="d")
+    with pytest.raises(CommandReusedError):
+        await store.find(command, "other")
+    with pytest.raises(CommandReusedError):
+        await store.append(stream, [note()], expected=1, command_id=command, digest="other")
+    with pytest.raises(CommandReusedError):
+        await store.append(uuid7(), [note()], expected=0, command_id=command, digest="d")
+
+
+async def test_a_command_that_changes_nothing_is_remembered_too(store: EventStore) -> None:
+    stream, command = uuid7(), uuid7()
+    await append(store, stream, note(), expected=0)
+    nothing = await store.append(stream, [], expected=1, command_id=command, digest="d")
+    assert (nothing.first_version, nothing.last_version) == (2, 1)
+    assert await store.types(stream, 2, 1) == ()
+    assert await store.find(command, "d") is not None
+
+
+async def test_of_sixteen_writers_exactly_one_wins_each_version(store: EventStore) -> None:
+    stream, rounds = uuid7(), 6
+    start = (await append(store, uuid7(), note(), expected=0)).last_position
+
+    async def attempt(version: int) -> bool:
+        try:
+            await append(store, stream, note(), expected=version)
+        except VersionConflict:
+            return False
+        return True
+
+    for version in range(rounds):
+        won = await asyncio.gather(*(attempt(version) for _ in range(16)))
+        assert won.count(True) == 1
+    positions = [r.position for r in await store.after(start, 100)]
+    assert positions == list(range(start + 1, start + rounds + 1))
+
+
+async def test_sixteen_writers_leave_no_hole_and_a_reader_misses_nothing(
+    store: EventStore,
+) -> None:
+    start = (await append(store, uuid7(), note(), expected=0)).last_position
+    writers, each = 16, 8
+    seen: list[int] = []
+    finished = asyncio.Event()
+
+    async def write() -> None:
+        stream = uuid7()
+        for version in range(each):
+            await append(store, stream, note(), expected=version)
+
+    async def read() -> None:
+        last = False
+        while not last:
+            last = finished.is_set()
+            position = seen[-1] if seen else start
+            seen.extend(r.position for r in await store.after(position, 50))
+            last = last and len(seen) == writers * each
+
+    reader = asyncio.create_task(read())
+    await asyncio.gather(*(write() for _ in range(writers)))
+    finished.set()
+    await asyncio.wait_for(reader, 10)
+    assert seen == list(range(start + 1, start + writers * each + 1))
+
+
+async def test_numbers_are_never_given_twice(store: EventStore) -> None:
+    drawn = await asyncio.gather(*(store.draw_number(2026) for _ in range(30)))
+    assert len(set(drawn)) == 30
+    assert await store.draw_number(2027) == 1
+
+
+async def test_too_many_waiting_appends_are_refused(world: World) -> None:
+    store = PostgresStore(world.engine("cases"), max_waiting=2)
+    results = await asyncio.gather(
+        *(append(store, uuid7(), note(), expected=0) for _ in range(8)), return_exceptions=True
+    )
+    refused = [r for r in results if isinstance(r, OverloadedError)]
+    assert refused
+    assert len([r for r in results if isinstance(r, Appended)]) == len(results) - len(refused)

@@ -1,0 +1,79 @@
+"""The views follow the log, and are the same when they are made anew."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.cases.postgres import PostgresStore
+from services.cases.projector import GapError, Projector
+from shared.ids import uuid7
+from tests.support.incidents import story
+from tests.support.world import World
+
+pytestmark = pytest.mark.integration
+
+
+ROWS = "SELECT * FROM cases.{} ORDER BY 1"
+
+
+async def rows(world: World) -> list[list[Any]]:
+    connection = await asyncpg.connect(world.admin_dsn)
+    try:
+        return [
+            [tuple(row) for row in await connection.fetch(ROWS.format(table))]
+            for table in ("incidents", "timeline", "projections")
+        ]
+    finally:
+        await connection.close()
+
+
+async def test_made_anew_the_views_are_the_same(world: World) -> None:
+    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    events = story()
+    streams = [uuid7() for _ in range(8)]
+    position = 0
+    for at in range(0, len(events), 5):  # interleaved, projected in unequal steps
+        for stream in streams:
+            part = events[at : at + 5]
+            position = (
+                await store.append(stream, part, expected=at, command_id=uuid7(), digest="d")
+            ).last_position
+        await projector.once()
+    assert await projector.reached(position)
+    live = await rows(world)
+    assert len(live[0]) == len(streams)
+    assert len(live[1]) == position == len(streams) * len(events)
+    assert await projector.rebuild() == position
+    assert await rows(world) == live
+
+
+async def test_two_projectors_do_not_disturb_each_other(world: World) -> None:
+    store = PostgresStore(world.engine("cases"))
+    several = [Projector(world.engine("cases")) for _ in range(3)]
+    position = 0
+    for _ in range(5):
+        appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
+        position = appended.last_position
+        await asyncio.gather(*(projector.once() for projector in several))
+    assert all(await asyncio.gather(*(projector.reached(position) for projector in several)))
+    live = await rows(world)
+    await several[0].rebuild()
+    assert await rows(world) == live
+
+
+async def test_a_hole_stops_the_projection(world: World) -> None:
+    connection = await asyncpg.connect(world.admin_dsn)
+    projector = Projector(world.engine("cases"))
+    try:
+        await connection.execute("UPDATE cases.log_head SET position = position + 1")
+        store = PostgresStore(world.engine("cases"))
+        appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
+        before = await rows(world)
+        with pytest.raises(GapError):
+            await projector.once()
+        assert not await projector.reached(appended.last_position)  # answers, does not raise
+        assert await rows(world) == before
+    finally:
+        await connection.close()

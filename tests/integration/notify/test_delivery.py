@@ -1,0 +1,324 @@
+"""Receivers that are down, slow, picky or hostile: every message once, or a reason on record."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from services.notify.channel import DeliveryError, Notification
+from services.notify.egress import AllowList, system_resolver
+from services.notify.webhook import WebhookChannel
+from shared.clock import utc_now
+from shared.contracts.notify import CustomersNotifiedV1, NotificationSentV1
+from shared.ids import uuid7
+from tests.integration.notify.stage import Desk, Stage, confirmed, scoped
+from tests.support.smtp_sink import smtp_sink
+from tests.support.waiting import until
+from tests.support.webhook_sink import WebhookSink, new_webhook_secret, webhook_sink
+
+pytestmark = pytest.mark.integration
+
+
+async def approved(stage: Stage, desk: Desk, *servers: str) -> UUID:
+    """Bring an incident over *servers* to the moment after the second signature."""
+    incident = uuid7()
+    await stage.say(confirmed(incident), scoped(incident, *servers))
+    listed = await desk.newest_list(incident)
+    answer = await desk.approve(listed["list_id"])
+    assert answer.status_code == 200, answer.text
+    return incident
+
+
+async def attempted(desk: Desk, incident: UUID, times: int = 1) -> dict[str, Any]:
+    """Return the incident's only notification once that many attempts have ended."""
+
+    async def probe() -> Any:
+        (found,) = (await desk.notifications(incident)).values()
+        ended = [a for a in found["attempts"] if a["outcome"]]
+        return found if len(ended) >= times and found["state"] != "sending" else None
+
+    found: dict[str, Any] = await until(probe, 15)
+    return found
+
+
+async def test_a_mail_server_that_is_down_is_tried_again_and_told_once(stage: Stage) -> None:
+    async with smtp_sink() as gone:
+        pass  # the port is known, nobody listens
+    async with stage.running(smtp_port=gone.port) as desk:
+        incident = await approved(stage, desk, "m3")
+        down = await attempted(desk, incident)
+        assert down["state"] == "pending"
+        assert down["attempts"][0]["outcome"] == "retry"
+        assert "Connect" in down["last_error"]
+        assert await stage.published(incident, CustomersNotifiedV1) == []
+        async with smtp_sink(gone) as back:
+            stage.clock.wind(minutes=10)
+            sent = await desk.all_are(incident, "sent")
+            assert len(back.mails) == 1
+            assert [a["outcome"] for a in sent["delta", "email"]["attempts"]] == ["retry", "sent"]
+            await until(lambda: stage.published(incident, CustomersNotifiedV1))
+
+
+async def test_accepted_but_not_recorded_is_sent_again_under_the_same_id(stage: Stage) -> None:
+    """§2.6 row 19: the receiver took it, and we died before we could write so."""
+    stage.hooks.gate = asyncio.Event()
+    async with stage.running() as desk:
+        incident = uuid7()
+        await stage.say(confirmed(incident), scoped(incident, "m1"))
+        listed = await desk.newest_list(incident)
+        await desk.approve(listed["list_id"])
+        await until(lambda: stage.hooks.at("/beta"))
+    # The service ended while the receiver had the message and no answer had come back.
+    stage.hooks.gate.set()
+    stage.hooks.gate = None
+    async with stage.running() as desk:
+        assert (await desk.notifications(incident))["beta", "webhook"]["state"] == "sending"
+        stage.clock.wind(seconds=61)  # the lease runs out
+        sent = await desk.all_are(incident, "sent")
+        first, second = stage.hooks.at("/beta")
+        assert first.id == second.id == sent["beta", "webhook"]["notification_id"]
+        assert first.body == second.body
+        attempts = sent["beta", "webhook"]["attempts"]
+        assert [(a["fence"], a["outcome"]) for a in attempts] == [(1, None), (2, "sent")]
+        messages = await until(lambda: stage.published(incident, CustomersNotifiedV1))
+        assert len(messages) == 1
+        assert len(await stage.published(incident, NotificationSentV1)) == 2
+
+
+async def test_two_instances_never_send_the_same_message_at_once(stage: Stage) -> None:
+    async with stage.running() as desk, stage.running(dispatch_workers=8):
+        incidents = [await approved(stage, desk, "m1", "m2", "m3") for _ in range(8)]
+        for incident in incidents:
+            await desk.all_are(incident, "sent")
+            done = await until(lambda i=incident: stage.published(i, CustomersNotifiedV1))  # type: ignore[misc]  # a probe
+            assert len(done) == 1
+    ids = [call.id for call in stage.hooks.received] + [mail.id for mail in stage.smtp.mails]
+    assert len(ids) == len(set(ids)) == 8 * 5
+
+
+async def test_each_recipient_has_its_own_fate(stage: Stage) -> None:
+    answers = {"privacy@alpha.example": "451 later"}
+    stage.smtp.answer = answers.get
+    async with stage.running() as desk:
+        incident = uuid7()
+        await stage.say(confirmed(incident), scoped(incident, "m1"))
+        listed = await desk.newest_list(incident)
+        await desk.approve(listed["list_id"])
+
+        async def deferred() -> Any:
+            found = (await desk.notifications(incident))["alpha", "email"]
+            return found if found["state"] == "pending" and found["attempts"] else None
+
+        waiting = await until(deferred)
+        assert waiting["attempts"][0]["recipients"]["privacy@alpha.example"] == "451 later"
+        answers.clear()
+        stage.clock.wind(minutes=10)
+        sent = await desk.all_are(incident, "sent")
+        (first,) = stage.smtp.to("security@alpha.example")
+        (second,) = stage.smtp.to("privacy@alpha.example")
+        assert first.id == second.id
+        assert first.raw.replace(b"\r\n", b"\n") == second.raw.replace(b"\r\n", b"\n")
+        assert len(sent["alpha", "email"]["attempts"]) == 2
+
+
+async def test_a_recipient_that_is_refused_for_good_fails_and_can_be_tried_again(
+    stage: Stage,
+) -> None:
+    answers = {"soc@delta.example": "550 no such user"}
+    stage.smtp.answer = answers.get
+    async with stage.running() as desk:
+        incident = await approved(stage, desk, "m3")
+        failed = await attempted(desk, incident)
+        assert failed["state"] == "failed"
+        assert "550 no such user" in failed["last_error"]
+        assert await stage.published(incident, CustomersNotifiedV1) == []
+        answers.clear()
+        path = f"/v1/notifications/{failed['notification_id']}/retry"
+        assert (await desk.call("POST", path)).json()["state"] == "pending"
+        await desk.all_are(incident, "sent")
+        assert (await desk.call("POST", path)).status_code == 409
+        await until(lambda: stage.published(incident, CustomersNotifiedV1))
+
+
+async def test_mail_goes_over_tls_or_not_at_all(stage: Stage, tmp_path: Path) -> None:
+    ca_file, tls = certificate(tmp_path, "localhost")
+    async with stage.running(smtp_security="starttls", smtp_host="localhost") as desk:
+        incident = await approved(stage, desk, "m3")  # the sink offers no STARTTLS
+        refused = await attempted(desk, incident)
+        assert (refused["state"], stage.smtp.mails) == ("pending", [])
+    async with smtp_sink(tls=tls) as secure:
+        settings = {"smtp_host": "localhost", "smtp_port": secure.port, "smtp_ca_file": ca_file}
+        async with stage.running(smtp_security="starttls", **settings) as desk:
+            stage.clock.wind(minutes=10)
+            await desk.all_are(incident, "sent")
+        assert len(secure.mails) == 1
+
+
+async def only_beta(stage: Stage, desk: Desk) -> UUID:
+    """Approve a list whose only tenant is beta, which has only a webhook."""
+    text = stage.file.read_text().replace("  - {tenant: alpha, server: m1, data: [personal]}\n", "")
+    stage.file.write_text(text)
+
+    async def taken() -> bool:
+        return bool((await desk.get("/v1/inventory"))["counts"].get("placements") == 3)
+
+    await until(taken)
+    return await approved(stage, desk, "m1")
+
+
+async def test_a_webhook_that_fails_is_tried_again_no_earlier_than_it_asks(stage: Stage) -> None:
+    stage.hooks.answers = [(503, {"retry-after": "7200"}), (500, {})]
+    async with stage.running() as desk:
+        incident = await only_beta(stage, desk)
+        waiting = await attempted(desk, incident)
+        assert "HTTP 503" in waiting["last_error"]
+        ended = datetime.fromisoformat(waiting["attempts"][0]["finished_at"])
+        again = datetime.fromisoformat(waiting["next_attempt_at"])
+        assert again - ended == timedelta(hours=2)
+        stage.clock.wind(hours=2)
+        assert "HTTP 500" in (await attempted(desk, incident, 2))["last_error"]
+        stage.clock.wind(minutes=5)
+        await desk.all_are(incident, "sent")
+    assert len({call.id for call in stage.hooks.at("/beta")}) == 1
+    assert len(stage.hooks.at("/beta")) == 3
+
+
+async def test_a_redirect_is_never_followed_and_gone_means_stop(stage: Stage) -> None:
+    async with webhook_sink() as inner:
+        stage.hooks.answers = [
+            (302, {"location": f"http://{inner.end}/beta"}),
+            (307, {"location": "http://169.254.169.254/"}),
+            (410, {}),
+        ]
+        async with stage.running() as desk:
+            incident = await only_beta(stage, desk)
+            assert "HTTP 302" in (await attempted(desk, incident))["last_error"]
+            stage.clock.wind(minutes=1)
+            assert "HTTP 307" in (await attempted(desk, incident, 2))["last_error"]
+            stage.clock.wind(minutes=10)
+            gone = await attempted(desk, incident, 3)
+            assert (gone["state"], gone["attempts"][-1]["outcome"]) == ("failed", "failed")
+        assert inner.received == []
+        assert inner.unverified == []
+
+
+async def test_a_private_end_is_refused_without_a_connection(stage: Stage) -> None:
+    async with stage.running(webhook_allow=[]) as desk:
+        incident = await only_beta(stage, desk)
+        failed = await attempted(desk, incident)
+        assert failed["state"] == "failed"
+        assert failed["last_error"].startswith("refused:")
+    assert stage.hooks.received == []
+    assert stage.hooks.unverified == []
+
+
+def notification(url: str) -> Notification:
+    return Notification(
+        id=uuid7(),
+        incident_id=uuid7(),
+        tenant="beta",
+        recipients=[url],
+        subject="",
+        text="",
+        body="{}",
+        created_at=utc_now(),
+    )
+
+
+async def test_a_body_that_never_ends_does_not_undo_an_acceptance() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhi")
+        await writer.drain()
+        await reader.read()  # until the other side gives up
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        secret = new_webhook_secret()
+        channel = WebhookChannel(
+            allow=AllowList.parse([f"127.0.0.1:{port}"]),
+            resolve=system_resolver,
+            secret_of=lambda _tenant, _ref: secret,
+            clock=utc_now,
+        )
+        proof = await channel.send(notification(f"http://127.0.0.1:{port}/"))
+        assert "HTTP 200" in proof.answer
+        assert proof.answer.endswith("hi")
+
+
+async def test_the_address_that_was_checked_is_the_one_connected_to(tmp_path: Path) -> None:
+    """DNS rebinding: the name is asked once; TLS and Host still carry the name."""
+    secret = new_webhook_secret()
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) == 1 else ["10.255.255.1"]
+
+    ca_file, server_tls = certificate(tmp_path, "hooks.tenant.example")
+    async with webhook_sink(WebhookSink({"/x": secret}), tls=server_tls) as sink:
+        channel = WebhookChannel(
+            allow=AllowList.parse([f"hooks.tenant.example:{sink.port}"]),
+            resolve=resolve,
+            secret_of=lambda _tenant, _ref: secret,
+            clock=utc_now,
+            ca_file=ca_file,
+        )
+        proof = await channel.send(notification(f"https://hooks.tenant.example:{sink.port}/x"))
+        assert "HTTP 204" in proof.answer
+        assert asked == ["hooks.tenant.example"]
+        assert sink.received[0].headers["host"] == f"hooks.tenant.example:{sink.port}"
+        # Another name at the same address: the certificate does not fit, nothing is sent.
+        asked.clear()
+        other = WebhookChannel(
+            allow=AllowList.parse([f"other.example:{sink.port}"]),
+            resolve=resolve,
+            secret_of=lambda _tenant, _ref: secret,
+            clock=utc_now,
+            ca_file=ca_file,
+        )
+        with pytest.raises(DeliveryError) as refusal:
+            await other.send(notification(f"https://other.example:{sink.port}/x"))
+        assert "certificate" in refusal.value.answer.lower()
+        assert len(sink.received) == 1
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
+    """Return a file with a self-signed certificate of *name*, and a server's context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    ca_file, key_file = folder / "cert.pem", folder / "key.pem"
+    ca_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca_file, key_file)
+    return ca_file, context

@@ -1,0 +1,64 @@
+"""One event of each type, as the golden fixtures hold them.
+
+`python -m tests.support.golden_events` writes the fixtures that are missing; it never changes one
+that is there.
+"""
+
+import json
+from pathlib import Path
+
+from services.cases.codec import encode
+from services.cases.domain import commands as c
+from services.cases.domain import events as e
+from services.cases.domain import vocabulary as v
+from services.cases.domain.vocabulary import State
+from tests.support.given import given
+from tests.support.incidents import NOW, SR, ST, SYS, command, story
+
+GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
+
+
+def one_of_each() -> dict[str, e.Event]:
+    """Return type name → an event of that type, the same ones every time."""
+    contained = story(State.CONTAINED)
+    found: list[e.Event] = [
+        *story(),
+        *story(State.FALSE_POSITIVE),
+        *given(*contained).when(
+            command(c.SetSeverity, SR, level=v.Severity.SEV1, reason="it spreads")
+        ),
+        *given(*contained).when(
+            command(
+                c.RecordRootCause, ST, status=v.RootCauseStatus.HYPOTHESISED, cause="a weak key"
+            )
+        ),
+        *given(*contained).when(
+            command(
+                c.RecordRootCause, SR, status=v.RootCauseStatus.ACCEPTED_UNKNOWN, cause="no logs"
+            )
+        ),
+        *given(*contained).when(command(c.DeclareNoCustomersAffected, SR)),
+        *given(*contained).when(command(c.RecordCustomersNotified, SYS)),
+        *given(*contained).when(command(c.AddNote, SR)),
+        *given(*contained).when(command(c.RecordFact, SYS)),
+        e.SeverityReassessmentRequested(actor=SR, at=NOW, scope_version=2, reason="it grew"),
+    ]
+    return {encode(event).type: event for event in reversed(found)}
+
+
+def main() -> None:
+    GOLDEN.mkdir(exist_ok=True)
+    for name, event in one_of_each().items():
+        stored = encode(event)
+        path = GOLDEN / f"{name}-{stored.schema}.json"
+        if not path.exists():
+            document = {
+                "type": stored.type,
+                "schema": stored.schema,
+                "data": json.loads(stored.data),
+            }
+            path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

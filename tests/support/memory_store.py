@@ -1,0 +1,102 @@
+"""The event store in memory: passes the same suite as the one in PostgreSQL."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from services.cases.codec import decode, encode
+from services.cases.domain.events import Event
+from services.cases.store import (
+    Appended,
+    CommandReusedError,
+    History,
+    Recorded,
+    VersionConflict,
+)
+from shared.ids import uuid7
+
+
+class MemoryStore:
+    """A list of events; events pass through the codec, as they do on their way to a database."""
+
+    def __init__(self) -> None:
+        self.log: list[Recorded] = []
+        self._commands: dict[UUID, tuple[str, Appended]] = {}
+        self._numbers: dict[int, int] = {}
+
+    def _stream(self, stream_id: UUID) -> list[Recorded]:
+        return [r for r in self.log if r.stream_id == stream_id]
+
+    async def read(self, stream_id: UUID) -> History:
+        await asyncio.sleep(0)
+        events = tuple(r.event for r in self._stream(stream_id))
+        return History(events, len(events))
+
+    async def find(self, command_id: UUID, digest: str) -> Appended | None:
+        known = self._commands.get(command_id)
+        if known is None:
+            return None
+        if known[0] != digest:
+            raise CommandReusedError(str(command_id))
+        a = known[1]
+        return Appended(
+            stream_id=a.stream_id,
+            first_version=a.first_version,
+            last_version=a.last_version,
+            last_position=a.last_position,
+            replayed=True,
+        )
+
+    async def append(
+        self,
+        stream_id: UUID,
+        events: Sequence[Event],
+        *,
+        expected: int,
+        command_id: UUID,
+        digest: str,
+    ) -> Appended:
+        if known := await self.find(command_id, digest):
+            if known.stream_id != stream_id:
+                raise CommandReusedError(str(command_id))
+            return known
+        current = len(self._stream(stream_id))
+        if current != expected:
+            raise VersionConflict(current)
+        for event in events:
+            stored = encode(event)
+            current += 1
+            self.log.append(
+                Recorded(
+                    position=len(self.log) + 1,
+                    stream_id=stream_id,
+                    version=current,
+                    event_id=uuid7(),
+                    type=stored.type,
+                    event=decode(stored.type, stored.schema, stored.data),
+                    recorded_at=datetime.now(UTC),
+                )
+            )
+        appended = Appended(
+            stream_id=stream_id,
+            first_version=expected + 1,
+            last_version=current,
+            last_position=len(self.log),
+        )
+        self._commands[command_id] = (digest, appended)
+        return appended
+
+    async def types(self, stream_id: UUID, first: int, last: int) -> tuple[str, ...]:
+        return tuple(r.type for r in self._stream(stream_id) if first <= r.version <= last)
+
+    async def after(self, position: int, limit: int) -> Sequence[Recorded]:
+        await asyncio.sleep(0)
+        return self.log[position : position + limit]
+
+    async def stream_after(self, stream_id: UUID, version: int, limit: int) -> Sequence[Recorded]:
+        return [r for r in self._stream(stream_id) if r.version > version][:limit]
+
+    async def draw_number(self, year: int) -> int:
+        self._numbers[year] = self._numbers.get(year, 0) + 1
+        return self._numbers[year]
