@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -12,6 +12,8 @@ from shared.topology import SERVICES
 from tocsin.embedded.binaries import find_nats, find_postgres
 from tocsin.embedded.errors import PlatformError
 from tocsin.embedded.ports import is_free
+from tocsin.embedded.server_user import server_user
+from tocsin.embedded.spare import SPARE
 from tocsin.home import Home, NotRunningError
 from tocsin.stack import PORTS
 
@@ -32,7 +34,7 @@ class Check:
 
 async def diagnose(home: Home) -> list[Check]:
     """Return every finding about this machine and the platform over *home*."""
-    checks = [_python(), *_binaries(), _disk(home), _memory(), _secrets(home)]
+    checks = [_python(), *_binaries(home), _disk(home), _memory(), _secrets(home)]
     try:
         running = home.running()
     except NotRunningError:
@@ -46,25 +48,25 @@ def _python() -> Check:
     return Check("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
 
 
-def _binaries() -> list[Check]:
+def _binaries(home: Home) -> list[Check]:
     checks = []
     for name, find, variable in (
-        ("PostgreSQL", find_postgres, "TOCSIN_DATABASE_URL"),
+        (
+            "PostgreSQL",
+            lambda: find_postgres(server_user(home.root / "postgres"), SPARE).folder,
+            "TOCSIN_DATABASE_URL",
+        ),
         ("NATS", find_nats, "TOCSIN_NATS_URL"),
     ):
         if os.environ.get(variable):
             checks.append(Check(name, True, f"yours ({variable})"))
             continue
         try:
-            checks.append(Check(name, True, f"embedded ({_shown(find())})"))
+            checks.append(Check(name, True, f"embedded ({find()})"))
         except PlatformError as error:
             fix = f"run `make setup` again, or set {variable} to a server of your own"
             checks.append(Check(name, False, str(error), fix))
     return checks
-
-
-def _shown(found: object) -> str:
-    return str(getattr(found, "version", None) or getattr(found, "bin", None) or found)
 
 
 def _disk(home: Home) -> Check:
@@ -120,10 +122,10 @@ def _ports() -> list[Check]:
     ]
 
 
-async def _services(urls: object) -> AsyncIterator[Check]:
+async def _services(urls: Mapping[str, str]) -> AsyncIterator[Check]:
     async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
         for name in SERVICES:
-            url = urls[name]  # type: ignore[index]  # a mapping of names
+            url = urls[name]
             try:
                 answer = await client.get(f"{url}/readyz")
                 missing = answer.json().get("missing", {})

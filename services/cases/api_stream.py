@@ -14,7 +14,7 @@ from services.cases.queries import Queries
 __all__ = ["router"]
 
 PAGE = 200
-WAIT = 10.0
+WAIT = 1.0  # until a shutdown is noticed
 
 router = APIRouter(tags=["views"])
 
@@ -41,7 +41,7 @@ async def stream(
     if position is None:
         position = await queries.projected()
     yield ServerSentEvent(comment=f"from {position}", retry=2000)
-    while True:
+    while not request.app.state.draining:
         seen = projector.position
         rows = await queries.feed(position, incident_id, PAGE)
         for row in rows:
@@ -50,4 +50,5 @@ async def stream(
         if len(rows) < PAGE:
             # All that was projected when we asked has been sent; wait for something newer.
             position = max(position, seen)
-            await projector.moved(position, WAIT)
+            while not await projector.moved(position, WAIT) and not request.app.state.draining:
+                pass

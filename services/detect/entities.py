@@ -16,7 +16,7 @@ _FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("user", (
         "TargetUserName", "User", "SubjectUserName", "user.name", "userIdentity.userName",
         "userIdentity.arn", "actor.alternateId", "initiatedBy.user.userPrincipalName",
-        "userPrincipalName", "actor", "username", "user",
+        "userPrincipalName", "actor.id", "actor", "username", "user",
     )),
     ("ip", (
         "IpAddress", "SourceIp", "source.ip", "sourceIPAddress", "client_ip", "src_ip",

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 from uuid import UUID
 
 from services.cases.domain import commands as c
@@ -24,6 +25,7 @@ from services.cases.domain.values import (
 )
 from services.cases.domain.vocabulary import State
 
+Order = TypeVar("Order", bound=c.Command)
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ST = Actor(id="sam", roles=("service_team",))
 SR = Actor(id="rita", roles=("security_response",))
@@ -69,13 +71,13 @@ def detection(number: int = 1, ip: str = "203.0.113.9") -> Detection:
 
 
 def command(
-    order: type[c.Command], actor: Actor = EVERYONE, /, *, now: datetime = NOW, **changed: Any
-) -> c.Command:
+    order: type[Order], actor: Actor = EVERYONE, /, *, now: datetime = NOW, **changed: Any
+) -> Order:
     """Return a good command of the type *order*; *changed* fields differ."""
     return order(actor=actor, now=now, **{**_FIELDS[order], **changed})
 
 
-_FIELDS: dict[type[c.Command], dict[str, Any]] = {
+_FIELDS: dict[type[Any], dict[str, Any]] = {
     c.OpenIncident: {
         "number": "TOCSIN-2026-0001",
         "title": "SSH brute force on m1",
@@ -234,18 +236,23 @@ _STORY: tuple[tuple[State, tuple[c.Command, ...]], ...] = (
 
 def story(until: State = State.CLOSED) -> list[Event]:
     """Return the events of one incident up to the moment when it enters *until*."""
+    return list(_told(until))
+
+
+@cache
+def _told(until: State) -> tuple[Event, ...]:
     if until is State.UNOPENED:
-        return []
+        return ()
     if until is State.FALSE_POSITIVE:
-        events = story(State.OPENED)
-        return [*events, *decide(fold(events), command(c.DismissAtTriage, ST))]
+        events = _told(State.OPENED)
+        return (*events, *decide(fold(events), command(c.DismissAtTriage, ST)))
     happened: list[Event] = []
     for state, commands in _STORY:
         for step in commands:
             happened += decide(fold(happened), step)
         if state is until:
             break
-    return happened
+    return tuple(happened)
 
 
 def story_commands() -> Iterator[c.Command]:

@@ -25,7 +25,7 @@ _MEANINGS = {
     "host": "the address to listen on; `0.0.0.0` in a container",
     "port": "the port to listen on",
     "database_url": "`postgresql://…` of this service's own role; **required**",
-    "nats_url": "where the broker is; several, separated by commas, for a cluster",
+    "nats_url": "where the broker is; of a cluster, a name that stands for all its servers",
     "nats_nkey_seed": "private seed of this service's NATS identity",
     "log_level": "`DEBUG`, `INFO`, `WARNING` or `ERROR`",
     "max_event_bytes": "the largest event; a larger one is quarantined",

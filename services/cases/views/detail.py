@@ -75,7 +75,11 @@ def _change(known: Document, event: e.Event) -> Document:
     plain = _plain(event)
     match event:
         case e.IncidentOpened():
-            source = {k: plain.pop(k) for k in ("source_kind", "source_refs", "reason")}
+            source = {
+                "kind": plain.pop("source_kind"),
+                "refs": plain.pop("source_refs"),
+                "reason": plain.pop("reason"),
+            }
             opened = {"opened_at": plain.pop("at"), "opened_by": plain.pop("by")}
             return _moved(State.OPENED, source=source, **opened, **plain)
         case e.DetectionsAttached():

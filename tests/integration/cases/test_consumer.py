@@ -55,7 +55,7 @@ async def drained(people: People, incident: UUID) -> dict[str, Any]:
         pages = document["pages"] if document else []
         return document if any(p["fact_id"] == str(fact.page_id) for p in pages) else None
 
-    found = await until(seen)
+    found: dict[str, Any] | None = await until(seen)
     assert found is not None
     return found
 

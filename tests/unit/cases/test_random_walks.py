@@ -14,7 +14,7 @@ from services.cases.domain import events as e
 from services.cases.domain import vocabulary as v
 from services.cases.domain.errors import NotAllowed
 from services.cases.domain.incident import UNOPENED, decide, evolve, fold
-from services.cases.domain.values import Criterion
+from services.cases.domain.values import Actor, Criterion
 from services.cases.domain.vocabulary import State
 from services.cases.domain.workflow import RULES
 from services.cases.moves import moves
@@ -84,7 +84,8 @@ def orders(draw: st.DrawFn) -> c.Command:
         return draw(st.sampled_from(list(story_commands())))
     kind = draw(st.sampled_from(get_args(c.Command)))
     fields = {name: draw(choice) for name, choice in VARIED.get(kind, {}).items()}
-    return command(kind, draw(ACTORS), **fields)
+    order: c.Command = command(kind, draw(ACTORS), **fields)
+    return order
 
 
 @given(
@@ -148,7 +149,7 @@ def test_what_happened_is_never_refused_in_whatever_order(events: list[e.Event])
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("actor", [ST, SR, IC, EM, DM, SME], ids=lambda a: a.id)
-def test_the_moves_are_true(state: State, actor: c.Actor) -> None:
+def test_the_moves_are_true(state: State, actor: Actor) -> None:
     """A verb that is offered is accepted with some body; one that is not, with none of ours."""
     incident = fold(story(state))
     offered = {

@@ -135,7 +135,9 @@ def test_recovery_is_verified_and_watched() -> None:
 
 
 def test_closing_names_everything_that_is_open() -> None:
-    events = [x for x in story(State.IN_REVIEW) if not isinstance(x, e.AffectedCustomersIdentified)]
+    events: list[e.Event] = [
+        x for x in story(State.IN_REVIEW) if not isinstance(x, e.AffectedCustomersIdentified)
+    ]
     events += given(*events).when(command(c.RecordAction, ST))
     assert given(*events).refuses(command(c.CloseIncident, SR)) == {
         "affected_customers_open",

@@ -7,6 +7,7 @@ import pytest
 from services.cases.domain import commands as c
 from services.cases.domain import events as e
 from services.cases.domain import vocabulary as v
+from services.cases.domain.values import Actor
 from services.cases.domain.vocabulary import State
 from tests.support.given import given
 from tests.support.incidents import (
@@ -100,7 +101,7 @@ def test_overriding_the_policy_needs_a_reason() -> None:
 
 
 @pytest.mark.parametrize("actor", [SR, IC, SME, EM, SYS])
-def test_nobody_else_sets_it_before_escalation(actor: c.Actor) -> None:
+def test_nobody_else_sets_it_before_escalation(actor: Actor) -> None:
     assert given(*story(State.OPENED)).refuses(command(c.SetSeverity, actor)) == {"role_missing"}
 
 

@@ -1,7 +1,7 @@
 """Negative tests generated from the workflow: all states × all commands − the table (§3.3)."""
 
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -70,9 +70,9 @@ def test_only_transitions_move_and_everything_else_is_refused(
         assert result is (RULES[kind].to or state)
 
 
-def _unheard_of(kind: type[c.Command]) -> dict[str, object]:
+def _unheard_of(kind: type[c.Command]) -> dict[str, Any]:
     """Return fields that make the command say something that the story did not say."""
-    return {
+    fields: dict[type[c.Command], dict[str, Any]] = {
         c.OpenIncident: {"title": "Another"},
         c.AttachDetections: {"count": 99},
         c.RecordSummary: {"summary": "Another"},
@@ -86,7 +86,8 @@ def _unheard_of(kind: type[c.Command]) -> dict[str, object]:
         c.AssessIndicator: {"confidence": 1},
         c.SetScope: {"scope": Scope(include=(Selector(server="m9"),))},
         c.ApproveRecoveryPlan: {"version": 9},
-    }.get(kind, {})
+    }
+    return fields.get(kind, {})
 
 
 @pytest.mark.parametrize("kind", COMMANDS)

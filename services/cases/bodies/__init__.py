@@ -1,0 +1,52 @@
+"""The bodies of the verbs: their documented shapes, each with the command that it gives."""
+
+from services.cases.bodies.base import Body, Who
+from services.cases.bodies.closing import AddNote, Close, DeclareNoCustomersAffected, StartReview
+from services.cases.bodies.investigation import (
+    AddIndicator,
+    AssessIndicator,
+    Confirm,
+    Dismiss,
+    FormVTeam,
+    RecordAction,
+    RecordSummary,
+    UpdateAction,
+)
+from services.cases.bodies.response import (
+    ApproveRecoveryPlan,
+    Contain,
+    DraftRecoveryPlan,
+    Eradicate,
+    RecordRootCause,
+    Recover,
+    SetScope,
+)
+from services.cases.bodies.triage import DismissAtTriage, Escalate, Open, SetPriority, SetSeverity
+
+__all__ = ["VERBS", "AddNote", "Body", "Open", "Who"]
+
+VERBS: tuple[type[Body], ...] = (
+    SetSeverity,
+    SetPriority,
+    Escalate,
+    DismissAtTriage,
+    FormVTeam,
+    RecordSummary,
+    AddIndicator,
+    AssessIndicator,
+    RecordAction,
+    UpdateAction,
+    Confirm,
+    Dismiss,
+    SetScope,
+    Contain,
+    RecordRootCause,
+    DraftRecoveryPlan,
+    ApproveRecoveryPlan,
+    Eradicate,
+    Recover,
+    StartReview,
+    Close,
+    DeclareNoCustomersAffected,
+    AddNote,
+)

@@ -1,0 +1,52 @@
+"""Bodies of the review and the end, and notes."""
+
+from services.cases.bodies.base import Body, Text, Who
+from services.cases.domain import commands as c
+from services.cases.domain import vocabulary as v
+from shared.ids import derived_id
+
+
+class StartReview(Body):
+    """Nothing more to say."""
+
+    COMMAND = c.StartReview
+
+    def order(self, who: Who) -> c.StartReview:
+        return c.StartReview(actor=who.actor, now=who.now)
+
+
+class Close(Body):
+    """SEV0 and SEV1 need an executive incident manager."""
+
+    COMMAND = c.CloseIncident
+    disposition: v.Classification = v.Classification.TRUE_POSITIVE
+    note: Text = ""
+
+    def order(self, who: Who) -> c.CloseIncident:
+        return c.CloseIncident(
+            actor=who.actor, now=who.now, disposition=self.disposition, note=self.note
+        )
+
+
+class DeclareNoCustomersAffected(Body):
+    """A result like any other, with its reason."""
+
+    COMMAND = c.DeclareNoCustomersAffected
+    reason: Text
+    basis: Text = ""
+
+    def order(self, who: Who) -> c.DeclareNoCustomersAffected:
+        return c.DeclareNoCustomersAffected(
+            actor=who.actor, now=who.now, reason=self.reason, basis=self.basis
+        )
+
+
+class AddNote(Body):
+    """Free text for the timeline."""
+
+    COMMAND = c.AddNote
+    text: Text
+
+    def order(self, who: Who) -> c.AddNote:
+        note_id = derived_id("note", who.command_id)
+        return c.AddNote(actor=who.actor, now=who.now, note_id=note_id, text=self.text)

@@ -1,0 +1,122 @@
+"""The service directory: tiers, owning teams, security response, further teams; from a file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from services.escalate.yaml_lines import Spot, read_text, read_yaml
+
+__all__ = ["SHIPPED_DIRECTORY", "Directory", "load_directory", "parse_directory"]
+
+SHIPPED_DIRECTORY = Path(__file__).with_name("directory.yml")
+TIERS = ("tier0", "tier1", "tier2", "tier3")
+REGION_CLASSES = ("standard", "data_residency", "sovereign")
+TEAMS = (
+    "incident_communications", "legal", "security_compliance", "cloud_platform_security",
+    "executive_incident_manager", "duty_manager",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A security response team and what it owns; a None fits everything."""
+
+    team: str
+    service: str | None
+    region: str | None
+
+    @property
+    def precision(self) -> int:
+        """Return how much it names: service and region before service before region."""
+        return 2 * (self.service is not None) + (self.region is not None)
+
+    def fits(self, services: Sequence[str], regions: Sequence[str]) -> bool:
+        """Tell whether something of what it owns is among them."""
+        return (self.service is None or self.service in services) and (
+            self.region is None or self.region in regions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Who owns what. Lookups by a name that it does not hold have a safe answer, never none."""
+
+    global_response: str
+    owners: tuple[Owner, ...]
+    default_service_team: str
+    teams: Mapping[str, str]
+    tiers: Mapping[str, str]
+    service_teams: Mapping[str, str]
+    region_classes: Mapping[str, str]
+
+    def security_response(self, services: Sequence[str], regions: Sequence[str]) -> str:
+        """Return the one owning team (R08): of the most precise owner that fits, else global.
+
+        Between equally precise owners the one that stands first in the file wins.
+        """
+        fitting = [owner for owner in self.owners if owner.fits(services, regions)]
+        return max(fitting, key=lambda o: o.precision).team if fitting else self.global_response
+
+    def teams_of(self, services: Sequence[str]) -> tuple[str, ...]:
+        """Return the teams of *services*; the default team for those that are not listed."""
+        found = {self.service_teams.get(s, self.default_service_team) for s in services}
+        return tuple(sorted(found)) or (self.default_service_team,)
+
+    def tier(self, services: Sequence[str]) -> str | None:
+        """Return the most critical tier among *services*; None if any of them is not listed.
+
+        A service that nobody described may be the most critical of all, so it is not ignored.
+        """
+        found = [self.tiers.get(service) for service in services]
+        return _extreme(found, TIERS)
+
+    def region_class(self, regions: Sequence[str]) -> str | None:
+        """Return the strictest class among *regions*; None if any of them is not listed."""
+        found = [self.region_classes.get(region) for region in regions]
+        return _extreme(found, REGION_CLASSES[::-1])
+
+
+def _extreme(found: Sequence[str | None], order: Sequence[str]) -> str | None:
+    """Return the member of *found* that stands first in *order*; None if that is not certain."""
+    known = [value for value in found if value is not None]
+    if order[0] in known:  # nothing that is not listed could be beyond it
+        return order[0]
+    return min(known, key=order.index) if known and len(known) == len(found) else None
+
+
+def load_directory(path: Path = SHIPPED_DIRECTORY) -> Directory:
+    """Return the directory in *path*; FileError names the line that is wrong and why."""
+    return parse_directory(read_text(path), path.name)
+
+
+def parse_directory(text: str, source: str = "directory") -> Directory:
+    """Return the directory in *text*; FileError names the line that is wrong and why."""
+    top = read_yaml(text, source).table(
+        ("security_response", "default_service_team", "teams", "services"), ("regions",)
+    )
+    response = top["security_response"].table(("global",), ("owners",))
+    teams = top["teams"].table(TEAMS)
+    services = {
+        name: spot.table(("tier", "team")) for name, spot in top["services"].entries().items()
+    }
+    regions = top["regions"].entries() if "regions" in top else {}
+    return Directory(
+        global_response=response["global"].text(),
+        owners=tuple(map(_owner, response["owners"].items() if "owners" in response else ())),
+        default_service_team=top["default_service_team"].text(),
+        teams=MappingProxyType({kind: spot.text() for kind, spot in teams.items()}),
+        tiers=MappingProxyType({n: s["tier"].one_of(TIERS) for n, s in services.items()}),
+        service_teams=MappingProxyType({n: s["team"].text() for n, s in services.items()}),
+        region_classes=MappingProxyType(
+            {name: spot.one_of(REGION_CLASSES) for name, spot in regions.items()}
+        ),
+    )
+
+
+def _owner(spot: Spot) -> Owner:
+    parts = spot.table(("team",), ("service", "region"))
+    service, region = (parts[k].text() if k in parts else None for k in ("service", "region"))
+    if service is None and region is None:
+        raise spot.refusal("names neither service nor region; that is security_response.global")
+    return Owner(parts["team"].text(), service, region)

@@ -1,0 +1,161 @@
+"""From a group over the threshold to the proposal of an incident: what is known, what is not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from services.escalate.directory import Directory
+from services.escalate.grouping import Group, Rules
+from services.escalate.policy import UNKNOWN, SeverityPolicy
+from services.escalate.priority import PriorityPolicy, assess_priority
+from services.escalate.severity import Value, assess
+from services.escalate.sighting import SOURCE, printable
+from services.escalate.stage import CREDENTIALS, DATA, IMPACT, stage_of
+from services.escalate.verbatim import fitted, most_telling
+from shared.clock import rfc3339
+from shared.contracts.detect import DetectionRaisedV1, Entity
+from shared.contracts.escalate import Assessment, Grouping, IncidentProposedV1, PriorityAssessment
+from shared.ids import derived_id
+
+__all__ = [
+    "Policies", "explanation_of", "priority_inputs", "propose", "severity_inputs", "title_of",
+]  # fmt: skip
+
+_LISTED_RULES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """All that decides besides the detections themselves."""
+
+    rules: Rules
+    directory: Directory
+    severity: SeverityPolicy
+    priority: PriorityPolicy
+
+
+def severity_inputs(group: Group, directory: Directory) -> dict[str, Value]:
+    """Return the inputs of the severity policy that *group* shows; all others are unknown.
+
+    Impact, tenants and regulation are for people to say: no log line tells them.
+    """
+    facts = group.facts
+    privacy = UNKNOWN
+    if facts.tactics & CREDENTIALS:
+        privacy = "credentials"
+    elif facts.tactics & DATA:
+        privacy = "suspected"
+    return {
+        "privacy": privacy,
+        "impact": UNKNOWN,
+        "scope": _scope(group),
+        "affected_tenants": UNKNOWN,
+        "region": directory.region_class(sorted(facts.regions)) or UNKNOWN,
+        "service": directory.tier(sorted(facts.services)) or UNKNOWN,
+        "details": stage_of(facts.tactics) or UNKNOWN,
+        "industry_regulation": UNKNOWN,
+    }
+
+
+def _scope(group: Group) -> str:
+    """Return the least scope that holds all places where something was detected."""
+    facts = group.facts
+    if len(facts.regions) > 1:
+        return "multi_region"
+    if len(facts.datacenters) > 1:
+        return "region"
+    if len(facts.servers) > 1:
+        return "server_farm" if len(facts.services) <= 1 else "service"
+    if facts.servers:
+        return "server"
+    return "service" if len(facts.services) == 1 else UNKNOWN
+
+
+def priority_inputs(group: Group, tier: str | None) -> Mapping[str, tuple[str, ...]]:
+    """Return the three factors of §2.2, which have no word for unknown.
+
+    Functional impact that nobody has measured is low, not none, except where the activity has only
+    prepared; recoverability follows the stage.
+    """
+    tactics, stage = group.facts.tactics, stage_of(group.facts.tactics)
+    functional = "none" if stage == "prepare" else "low"
+    if tactics & IMPACT:
+        functional = "high" if tier in ("tier0", "tier1") else "medium"
+    leak = bool(tactics & (CREDENTIALS | DATA))
+    recoverability = {"effect": "extended", "presence": "supplemented"}.get(stage or "", "regular")
+    return {
+        "functional": (functional,),
+        "informational": ("privacy_breach" if leak else "none",),
+        "recoverability": (recoverability,),
+    }
+
+
+def title_of(group: Group) -> str:
+    """Return what people call it: its weightiest rule, and where."""
+    tallies = sorted(group.tallies.values(), key=lambda t: (-t.top, -t.count, t.title))
+    more = len(tallies) - 1
+    others = f" and {more} other rule{'s' if more > 1 else ''}" if more else ""
+    return printable(f"{tallies[0].title[:140]}{others} on {_entity(group)}")
+
+
+def explanation_of(group: Group, rules: Rules) -> str:
+    """Return why these detections are one proposal, in sentences."""
+    weighty = sorted(group.tallies.items(), key=lambda item: (-item[1].risk, item[0]))
+    parts = [f"{t.title} ×{t.count}: {t.risk}" for _, t in weighty[:_LISTED_RULES]]
+    if (more := len(weighty) - _LISTED_RULES) > 0:
+        parts.append(f"{more} more: {sum(t.risk for _, t in weighty[_LISTED_RULES:])}")
+    many, rule_count = group.count, len(group.tallies)
+    whose = f" of tenant {group.tenant}" if group.tenant else ""
+    return (
+        f"{many} detection{'s' if many > 1 else ''} of {rule_count}"
+        f" rule{'s' if rule_count > 1 else ''} on {_entity(group)}{whose}, from"
+        f" {rfc3339(group.first)} to {rfc3339(group.last)}, none more than"
+        f" {_minutes(rules.gap.total_seconds())} from the next."
+        f" Risk {group.risk} ({'; '.join(parts)}) reaches the threshold of {rules.threshold}."
+    )
+
+
+def propose(
+    group: Group, detections: Sequence[DetectionRaisedV1], policies: Policies, now: datetime
+) -> IncidentProposedV1:
+    """Return the proposal of *group*; *detections* are those of it that are kept verbatim."""
+    directory, facts = policies.directory, group.facts
+    assessed = assess(policies.severity, severity_inputs(group, directory))
+    factors = assess_priority(
+        policies.priority, priority_inputs(group, directory.tier(sorted(facts.services)))
+    )
+    return IncidentProposedV1(
+        event_id=derived_id("proposal", group.id),
+        occurred_at=now,
+        incident_id=derived_id("incident", group.id),
+        title=title_of(group),
+        grouping=Grouping(
+            entity=_contract_entity(group),
+            window_start=group.first,
+            window_end=group.last + policies.rules.gap,
+            explanation=explanation_of(group, policies.rules),
+        ),
+        severity=Assessment.model_validate(asdict(assessed)),
+        priority=PriorityAssessment.model_validate(
+            {**asdict(factors), "reason": f"Estimated from the stage reached. {factors.reason}"}
+        ),
+        services=sorted(facts.services),
+        regions=sorted(facts.regions),
+        detections=fitted(most_telling(detections)),
+        detection_count=group.count,
+    )
+
+
+def _entity(group: Group) -> str:
+    return f"{'log source' if group.kind == SOURCE else group.kind} {group.value}"
+
+
+def _contract_entity(group: Group) -> Entity:
+    # The contract has no kind for a log source; it is what stands in for a service here.
+    kind = "service" if group.kind == SOURCE else group.kind
+    return Entity.model_validate({"type": kind, "value": group.value})
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:g} minute{'s' if minutes != 1 else ''}"

@@ -1,0 +1,90 @@
+"""What integrators are told: a contract for every event, and nothing private in it."""
+
+from uuid import UUID
+
+import pytest
+
+from services.cases.codec import encode
+from services.cases.domain.incident import fold
+from services.cases.publish import to_contract
+from services.cases.store import Recorded
+from shared.contracts import cases
+from shared.contracts.cases import IncidentEvent
+from tests.support.golden_events import one_of_each
+from tests.support.incidents import NOW, story
+
+pytestmark = pytest.mark.unit
+
+INCIDENT = UUID(int=1)
+
+
+def told() -> list[IncidentEvent]:
+    """Return the contracts of the whole story."""
+    events = story()
+    return [
+        to_contract(
+            fold(events[:n]),
+            Recorded(
+                position=n,
+                stream_id=INCIDENT,
+                version=n,
+                event_id=UUID(int=n),
+                type=encode(event).type,
+                event=event,
+                recorded_at=NOW,
+            ),
+        )
+        for n, event in enumerate(events, start=1)
+    ]
+
+
+def test_each_event_is_one_message_with_its_place() -> None:
+    contracts = told()
+    assert [c.version for c in contracts] == list(range(1, len(contracts) + 1))
+    assert {c.number for c in contracts} == {"TOCSIN-2026-0001"}
+    assert {c.about for c in contracts} == {str(INCIDENT)}
+    for contract in contracts:
+        assert type(contract).from_json(contract.to_json()) == contract
+
+
+def test_every_public_contract_of_the_story_appears() -> None:
+    public = {
+        cls
+        for cls in vars(cases).values()
+        if isinstance(cls, type) and issubclass(cls, IncidentEvent) and cls is not IncidentEvent
+    }
+    assert {type(c) for c in told()} == public - {cases.IncidentDismissedV1}
+
+
+def test_a_confirmation_carries_what_starts_the_clocks() -> None:
+    confirmed = next(c for c in told() if isinstance(c, cases.IncidentConfirmedV1))
+    assert confirmed.aware_at == confirmed.confirmed_at == NOW
+    assert (confirmed.severity, confirmed.inputs["privacy"]) == ("SEV2", "suspected")
+    assert confirmed.summary == "Root was guessed."
+
+
+def test_a_dismissal_names_the_rules_that_fired() -> None:
+    events = [*story(), one_of_each()["IncidentDismissed.v1"]]
+    dismissed = to_contract(
+        fold(events),
+        Recorded(
+            position=1,
+            stream_id=INCIDENT,
+            version=1,
+            event_id=UUID(int=1),
+            type="IncidentDismissed.v1",
+            event=events[-1],
+            recorded_at=NOW,
+        ),
+    )
+    assert isinstance(dismissed, cases.IncidentDismissedV1)
+    assert dismissed.rule_ids == ["rule-ssh"]
+
+
+def test_free_text_of_private_events_stays_inside() -> None:
+    updates = [c for c in told() if isinstance(c, cases.IncidentUpdatedV1)]
+    assert {set(c.model_dump()) == set(cases.IncidentUpdatedV1.model_fields) for c in updates} == {
+        True
+    }
+    assert "SummaryRecorded" in {c.event for c in updates}
+    assert "Root was guessed" not in "".join(c.to_json().decode() for c in updates)
