@@ -61,6 +61,10 @@ def up(
     rules: Annotated[
         list[Path] | None, typer.Option(help="A directory of Sigma rules; may be repeated.")
     ] = None,
+    inventory: Annotated[
+        Path | None,
+        typer.Option(help="Regions to servers and customers; default: inventory.yml in the home."),
+    ] = None,
     random_ports: Annotated[bool, typer.Option(help="Do not use ports 8080 to 8084.")] = False,
 ) -> None:
     """Run the platform here until Ctrl-C; data stay under .tocsin.
@@ -75,18 +79,25 @@ def up(
         random_ports=random_ports,
         database_url=os.environ.get("TOCSIN_DATABASE_URL"),
         nats_url=os.environ.get("TOCSIN_NATS_URL"),
-        environment=_rules_environment(rules),
+        environment={**_rules(rules), **_inventory(home, inventory)},
         say=lambda line: console.print(f"[dim]{line}[/]", highlight=False),
     )
     _run(run_up(options, console))
 
 
-def _rules_environment(rules: list[Path] | None) -> dict[str, str]:
+def _rules(rules: list[Path] | None) -> dict[str, str]:
     for directory in rules or []:
         if not directory.is_dir():
             raise CommandError(f"{directory} is no directory of rules")
     found = os.pathsep.join(str(directory.resolve()) for directory in rules or [])
     return {"TOCSIN_DETECT_RULES": found} if found else {}
+
+
+def _inventory(home: Path, given: Path | None) -> dict[str, str]:
+    if given is not None and not given.is_file():
+        raise CommandError(f"{given} is no file")
+    path = given or home / "inventory.yml"
+    return {"TOCSIN_NOTIFY_INVENTORY_FILE": str(path.resolve())} if path.is_file() else {}
 
 
 @app.command()

@@ -147,6 +147,7 @@ def _environment(folder: Path, box: Mailbox, receiver: WebhookReceiver) -> dict[
         "TOCSIN_NOTIFY_SMTP_SECURITY": "none",
         "TOCSIN_NOTIFY_SENDER": "security@tocsin.example",
         "TOCSIN_NOTIFY_OPERATOR_NAME": "Tocsin Demo Services",
+        "TOCSIN_NOTIFY_OPERATOR_DATA_SUBJECT_REGIONS": json.dumps(["EU"]),
         "TOCSIN_NOTIFY_WEBHOOK_ALLOW": json.dumps([f"127.0.0.1:{receiver.port}"]),
         "TOCSIN_NOTIFY_WEBHOOK_SECRETS_FILE": str(secrets),
     }

@@ -216,7 +216,7 @@ class Story:
 
         newest = (await eventually("customers are found", probe))[0]
         self.outcome.affected = await self._cast.carol.get(
-            "notify", f"/v1/affected-lists/{newest['id']}"
+            "notify", f"/v1/affected-lists/{newest['list_id']}"
         )
         names = [t["tenant"] for t in self.outcome.affected["tenants"]]
         return f"eu-west, service api: {len(names)} customers affected ({', '.join(names)})"
@@ -238,7 +238,7 @@ class Story:
         return "sessions ended, account locked, criteria ticked"
 
     async def list_approved(self) -> str:
-        path = f"/v1/affected-lists/{self.outcome.affected['id']}/approve"
+        path = f"/v1/affected-lists/{self.outcome.affected['list_id']}/approve"
         answer = await self._cast.carol.try_to("notify", path)
         if answer.status_code != 200:
             raise StoryError(f"carol could not approve the list: {answer.text[:300]}")

@@ -3,8 +3,9 @@
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -49,15 +50,15 @@ def _python() -> Check:
 
 
 def _binaries(home: Home) -> list[Check]:
-    checks = []
-    for name, find, variable in (
-        (
-            "PostgreSQL",
-            lambda: find_postgres(server_user(home.root / "postgres"), SPARE).folder,
-            "TOCSIN_DATABASE_URL",
-        ),
+    def postgres() -> Path:
+        return find_postgres(server_user(home.root / "postgres"), SPARE).folder
+
+    parts: tuple[tuple[str, Callable[[], Path], str], ...] = (
+        ("PostgreSQL", postgres, "TOCSIN_DATABASE_URL"),
         ("NATS", find_nats, "TOCSIN_NATS_URL"),
-    ):
+    )
+    checks = []
+    for name, find, variable in parts:
         if os.environ.get(variable):
             checks.append(Check(name, True, f"yours ({variable})"))
             continue

@@ -77,11 +77,11 @@ def _expected(if_match: str | None, *, required: bool) -> int | None:
     if if_match is None:
         if required:
             raise ProblemError(
-                428, "if_match_missing", "Send If-Match with the version that you have read."
+                428, "version_missing", "Send If-Match with the version that you have read."
             )
         return None
     if (version := _VERSION.fullmatch(if_match.strip())) is None:
-        raise ProblemError(422, "if_match_malformed", 'If-Match is one version in quotes: "7".')
+        raise ProblemError(422, "malformed", 'If-Match is one version in quotes: "7".')
     return int(version[1])
 
 
@@ -113,12 +113,12 @@ def _as_problems(expected: int | None) -> Iterator[None]:
         ) from conflict
     except CommandReusedError as error:
         raise ProblemError(
-            422, "idempotency_key_reused", "This Idempotency-Key was used for something else."
+            422, "key_reused", "This Idempotency-Key was used for something else."
         ) from error
     except OverloadedError as error:
         raise ProblemError(
             503,
-            "overloaded",
+            "busy",
             "Too many commands wait for the log; nothing was changed, so retry.",
             headers={"Retry-After": "1"},
         ) from error

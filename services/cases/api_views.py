@@ -42,9 +42,9 @@ def _cursor(text: str) -> int:
     try:
         position = int(base64.urlsafe_b64decode(text.encode()).decode())
     except (ValueError, binascii.Error) as error:
-        raise ProblemError(422, "cursor_malformed", "That is no cursor from here.") from error
+        raise ProblemError(422, "malformed", "That is no cursor from here.") from error
     if not 0 < position < 2**63:
-        raise ProblemError(422, "cursor_malformed", "That is no cursor from here.")
+        raise ProblemError(422, "malformed", "That is no cursor from here.")
     return position
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from services.escalate.yaml_lines import Spot
+from services.escalate.file_spots import Spot
 
 __all__ = [
     "Condition",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from services.escalate.yaml_lines import Spot, read_text, read_yaml
+from services.escalate.file_spots import Spot, read_spot, read_text
 
 __all__ = ["SHIPPED_DIRECTORY", "Directory", "load_directory", "parse_directory"]
 
@@ -92,7 +92,7 @@ def load_directory(path: Path = SHIPPED_DIRECTORY) -> Directory:
 
 def parse_directory(text: str, source: str = "directory") -> Directory:
     """Return the directory in *text*; FileError names the line that is wrong and why."""
-    top = read_yaml(text, source).table(
+    top = read_spot(text, source).table(
         ("security_response", "default_service_team", "teams", "services"), ("regions",)
     )
     response = top["security_response"].table(("global",), ("owners",))

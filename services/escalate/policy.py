@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from services.escalate.conditions import Floor, parse_floors, parse_thresholds
-from services.escalate.yaml_lines import Spot, read_text, read_yaml
+from services.escalate.file_spots import Spot, read_spot, read_text
 
 __all__ = [
     "CRITERIA", "LEVELS", "SHIPPED_SEVERITY", "UNKNOWN", "Bands", "Criterion", "SeverityPolicy",
@@ -95,7 +95,7 @@ def load_severity_policy(path: Path = SHIPPED_SEVERITY) -> SeverityPolicy:
 
 def parse_severity_policy(text: str, source: str = "policy") -> SeverityPolicy:
     """Return the policy in *text*; FileError names the line that is wrong and why."""
-    top = read_yaml(text, source).table(("policy", "version", "thresholds", "criteria", "floors"))
+    top = read_spot(text, source).table(("policy", "version", "thresholds", "criteria", "floors"))
     top["policy"].one_of(("severity",))
     table = top["criteria"].table(CRITERIA)
     criteria = {

@@ -15,9 +15,9 @@ from services.escalate.conditions import (
     parse_floors,
     parse_thresholds,
 )
+from services.escalate.file_spots import read_spot, read_text
 from services.escalate.policy import MAX_POINTS, digest
 from services.escalate.severity import Contribution, InputError
-from services.escalate.yaml_lines import read_text, read_yaml
 
 __all__ = [
     "CORE", "SHIPPED_PRIORITY", "PriorityPolicy", "PriorityResult", "assess_priority",
@@ -135,7 +135,7 @@ def load_priority_policy(path: Path = SHIPPED_PRIORITY) -> PriorityPolicy:
 def parse_priority_policy(text: str, source: str = "policy") -> PriorityPolicy:
     """Return the policy in *text*; FileError names the line that is wrong and why."""
     keys = ("policy", "version", "thresholds", "factors", "exempt", "floors")
-    top = read_yaml(text, source).table(keys)
+    top = read_spot(text, source).table(keys)
     top["policy"].one_of(("priority",))
     factors: dict[str, Mapping[str, int]] = {}
     for name, spot in top["factors"].entries().items():

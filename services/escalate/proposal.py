@@ -1,20 +1,21 @@
 """From a group over the threshold to the proposal of an incident: what is known, what is not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from services.escalate.directory import Directory
+from services.escalate.directory import REGION_CLASSES, TIERS, Directory
 from services.escalate.grouping import Group, Rules
-from services.escalate.policy import UNKNOWN, SeverityPolicy
+from services.escalate.policy import UNKNOWN, Criterion, SeverityPolicy
 from services.escalate.priority import PriorityPolicy, assess_priority
 from services.escalate.severity import Value, assess
 from services.escalate.sighting import SOURCE, printable
-from services.escalate.stage import CREDENTIALS, DATA, IMPACT, stage_of
+from services.escalate.stage import CREDENTIALS, DATA, IMPACT, STAGES, stage_of
 from services.escalate.verbatim import fitted, most_telling
 from shared.clock import rfc3339
 from shared.contracts.detect import DetectionRaisedV1, Entity
 from shared.contracts.escalate import Assessment, Grouping, IncidentProposedV1, PriorityAssessment
+from shared.errors import UserError
 from shared.ids import derived_id
 
 __all__ = [
@@ -22,6 +23,16 @@ __all__ = [
 ]  # fmt: skip
 
 _LISTED_RULES = 5
+USED: Mapping[str, Collection[str]] = {
+    "privacy": ("credentials", "suspected"),
+    "scope": ("server", "server_farm", "service", "region", "multi_region"),
+    "region": REGION_CLASSES,
+    "service": TIERS,
+    "details": STAGES,
+    "functional": ("none", "low", "medium", "high"),
+    "informational": ("none", "privacy_breach"),
+    "recoverability": ("regular", "supplemented", "extended"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,16 @@ class Policies:
     directory: Directory
     severity: SeverityPolicy
     priority: PriorityPolicy
+
+    def __post_init__(self) -> None:
+        """Refuse policies that lack a word which proposals use, before any detection needs it."""
+        known: dict[str, Collection[str]] = dict(self.priority.factors)
+        for name, criterion in self.severity.criteria.items():
+            if isinstance(criterion, Criterion):
+                known[name] = criterion.points
+        missing = [f"{n} {w}" for n, words in USED.items() for w in words if w not in known[n]]
+        if missing:
+            raise UserError(f"the policies have no {', no '.join(missing)}, which proposals use")
 
 
 def severity_inputs(group: Group, directory: Directory) -> dict[str, Value]:

@@ -24,8 +24,8 @@ from services.notify.inventory import (
     Tenant,
     Webhook,
 )
-from services.notify.yaml_lines import Fields, LineError, Node, fields, read
 from shared.clock import rfc3339
+from shared.yaml_lines import Fields, LineError, Node, fields, read
 
 __all__ = ["InventoryError", "canonical", "parse"]
 

@@ -83,8 +83,11 @@ class InventoryKeeper:
         return 0
 
     async def missing(self) -> str | None:
-        """Return what keeps scopes from being resolved, or None (a readiness check)."""
-        if self.current is not None:
+        """Return why a named inventory could not be taken, or None (a readiness check).
+
+        A platform whose operator names no inventory is ready: scopes wait until there is one.
+        """
+        if self.current is not None or self._file is None:
             return None
         return "no inventory was imported yet" if self.problem is None else self.problem.why
 

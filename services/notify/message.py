@@ -17,8 +17,8 @@ from uuid import UUID
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from services.notify.yaml_lines import fields, read
 from shared.clock import rfc3339
+from shared.yaml_lines import fields, read
 
 __all__ = [
     "REQUIRED", "Content", "MissingFieldsError", "Subject", "complete", "missing", "render",

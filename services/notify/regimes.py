@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from services.notify.deadlines import CalendarDays, ElapsedHours, Rule, WithoutUndueDelay
 from services.notify.inventory import CLOCKS
-from services.notify.yaml_lines import Fields, LineError, Node, fields, read
+from shared.yaml_lines import Fields, LineError, Node, fields, read
 
 __all__ = ["Regime", "Trigger", "parse_regimes", "shipped_regimes"]
 

@@ -5,8 +5,11 @@ import json
 
 import pytest
 
+from services.cases.app import create_app
+from services.cases.settings import Settings
 from shared.ids import uuid7
 from tests.integration.cases.conversation import People
+from tests.support.world import World
 
 pytestmark = pytest.mark.integration
 
@@ -59,10 +62,10 @@ async def test_of_two_at_the_same_version_one_wins(people: People) -> None:
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
-        ({}, 428, "if_match_missing"),
-        ({"If-Match": "1"}, 422, "if_match_malformed"),
-        ({"If-Match": '"one"'}, 422, "if_match_malformed"),
-        ({"If-Match": 'W/"1"'}, 422, "if_match_malformed"),
+        ({}, 428, "version_missing"),
+        ({"If-Match": "1"}, 422, "malformed"),
+        ({"If-Match": '"one"'}, 422, "malformed"),
+        ({"If-Match": 'W/"1"'}, 422, "malformed"),
     ],
 )
 async def test_the_version_has_to_be_named(
@@ -97,7 +100,7 @@ async def test_a_key_makes_it_once(people: People) -> None:
     other = await people.send(
         "sam", incident, "set-severity", {"level": "SEV1"}, version=2, headers=key
     )
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
     shown = (await people.get("anna", f"/v1/incidents/{incident}")).json()
     assert (shown["version"], shown["severity"]["level"]) == (2, "SEV3")
 
@@ -194,3 +197,17 @@ async def test_high_severities_are_closed_by_an_executive(people: People) -> Non
     closing = await people.send("rita", incident, "close")
     assert closing.json()["code"] == "role_missing"
     assert {"wrong_state", "not_contained"} <= {u["code"] for u in closing.json()["unmet"]}
+
+
+async def test_a_full_queue_is_503_and_says_when(world: World) -> None:
+    settings = world.settings(Settings, max_waiting_appends=1)
+    async with world.running(create_app(settings)) as client:
+        people = People(world, client)
+        incident = await people.opened()
+        answers = await asyncio.gather(
+            *(people.send("mia", incident, "add-note", {"text": "x"}, version=1) for _ in range(12))
+        )
+    busy = [a for a in answers if a.status_code == 503]
+    assert busy
+    assert {a.json()["code"] for a in busy} == {"busy"}
+    assert all(a.headers["retry-after"] for a in busy)

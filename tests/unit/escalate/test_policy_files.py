@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from services.escalate.directory import SHIPPED_DIRECTORY, load_directory, parse_directory
+from services.escalate.file_spots import FileError
 from services.escalate.policy import (
     SHIPPED_SEVERITY,
     load_severity_policy,
     parse_severity_policy,
 )
 from services.escalate.priority import SHIPPED_PRIORITY, parse_priority_policy
-from services.escalate.yaml_lines import FileError
 from tests.unit.escalate.given import DIRECTORY, severity_policy
 
 pytestmark = pytest.mark.unit
@@ -24,10 +24,10 @@ BROKEN_SEVERITY = {
     "missing key": ("thresholds:", "treshold:", "unknown key"),
     "another policy": ("policy: severity", "policy: priority", "none of severity"),
     "number for text": ('"2026.11.0"', "2026", "must be text"),
-    "yes for text": ("privacy: {none", "privacy: {yes", "must be text"),
+    "truth for number": ("privacy: {none: 0", "privacy: {none: true", "whole number"),
     "negative": ("none: 0, unknown: 10, pseudonymous", "none: -1, unknown: 10, pseudonymous", "0"),
     "fraction": ("personal: 25", "personal: 2.5", "whole number"),
-    "too large": ("personal: 25", "personal: 1001", "at most 1000"),
+    "too large": ("personal: 25", "personal: 1001", "from 0 to 1000"),
     "text for number": ("personal: 25", "personal: much", "whole number"),
     "no unknown": ("unknown: 3, ", "", "needs unknown"),
     "rewarded ignorance": (
@@ -70,7 +70,7 @@ def test_the_line_is_the_one_that_is_wrong() -> None:
     assert refused.value.reason.startswith("criteria.region.standard: ")
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b", "a: &x 1\nb: *x", "x" * (1 << 20 | 1), "a: [}"])
+@pytest.mark.parametrize("text", ["", "- a\n- b", "a: &x 1\nb: *x", "a: [}"])
 def test_what_is_no_policy_at_all_is_refused(text: str) -> None:
     for parse in (parse_severity_policy, parse_priority_policy, parse_directory):
         with pytest.raises(FileError):

@@ -19,7 +19,7 @@ from services.notify.obligations import (
 )
 from services.notify.regimes import parse_regimes, shipped_regimes
 from services.notify.scope import Confidence
-from services.notify.yaml_lines import LineError
+from shared.yaml_lines import LineError
 
 pytestmark = pytest.mark.unit
 
