@@ -68,6 +68,13 @@ test-pythons: ## unit and integration tests on every Python 3.11 to 3.13 found
 bench: setup-dev ## print the figures of docs/performance.md
 	@$(BIN)/python -m pytest -q -s -m benchmark --override-ini=testpaths=tests/benchmarks --timeout=1800 $(ARGS)
 
+.PHONY: release-contracts docs-settings
+release-contracts: setup-dev ## write the schemas of new messages (never changes a released one)
+	@$(BIN)/python -m tests.contract.test_released_messages
+
+docs-settings: setup-dev ## write the settings tables of docs/operations.md
+	@$(BIN)/python -m tests.support.settings_table
+
 lock: setup-dev ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group build pyproject.toml -o requirements.lock $(ARGS)

@@ -189,7 +189,7 @@ def sources_add(
 
 def _admin_url(home: Any) -> str:
     """Return the administrator's database: the operator's own, or that of a running platform."""
-    if url := os.environ.get("TOCSIN_DATABASE_URL"):
+    if url := _secret("TOCSIN_DATABASE_URL"):
         return url
     from urllib.parse import quote
 
@@ -228,6 +228,20 @@ def nats_config(home: HomeOption = DEFAULT_HOME) -> None:
     typer.echo(authorization(secrets), nl=False)
     for identity in IDENTITIES:
         typer.echo(f"# seed of {identity}: {secrets.path(f'nats.{identity}.nkey')}")
+
+
+@app.command("compose-secrets")
+def compose_secrets(
+    folder: Annotated[Path, typer.Argument(help="Where the files go; git must not see it.")],
+    database: Annotated[
+        str, typer.Option(help="Host, port and database as the services see them.")
+    ] = "postgres:5432/tocsin",
+) -> None:
+    """Make the secrets of a containerised platform; what is there is kept."""
+    from tocsin.compose_secrets import write_secrets
+
+    for path in write_secrets(folder, database):
+        typer.echo(path)
 
 
 @app.command()

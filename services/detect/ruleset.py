@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import Gauge
 
-from services.detect.rules.load import LoadReport, load_rules
+from services.detect.rules.load import LoadReport, load_rules, rule_files
 from services.detect.rules.match import Matcher, PlainMatcher
 from services.detect.rules.model import Rule
 
@@ -77,12 +77,8 @@ class Ruleset:
         return None if self.current else "rules are being loaded"
 
     def _look(self) -> object:
-        files = [
-            (str(path), (status := path.stat()).st_mtime_ns, status.st_size)
-            for directory in self._directories
-            for path in sorted(directory.rglob("*.y*ml"))
-        ]
-        return hash(tuple(files))
+        found = [(str(path), path.stat()) for path in rule_files(self._directories)]
+        return hash(tuple((name, s.st_mtime_ns, s.st_size, s.st_ino) for name, s in found))
 
     def _load(self) -> tuple[LoadReport, PlainMatcher]:
         report = load_rules(self._directories)

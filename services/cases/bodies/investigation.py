@@ -1,6 +1,6 @@
 """Bodies of the v-team up to its verdict."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -10,6 +10,19 @@ from services.cases.domain import commands as c
 from services.cases.domain import vocabulary as v
 from services.cases.domain.values import Member
 from shared.ids import derived_id
+
+# The nine of CISA and NIST (§3.5).
+AttackVector = Literal[
+    "unknown",
+    "attrition",
+    "web",
+    "email_phishing",
+    "external_removable_media",
+    "impersonation_spoofing",
+    "improper_usage",
+    "loss_or_theft_of_equipment",
+    "other",
+]
 
 
 class TeamMember(Part):
@@ -59,7 +72,7 @@ class AddIndicator(Body):
     type: Name
     value: Annotated[str, Field(min_length=1, max_length=2048)]
     role: v.IndicatorRole = v.IndicatorRole.FOUND_LATER
-    attack_vector: Annotated[str, Field(max_length=64)] = "unknown"
+    attack_vector: AttackVector = "unknown"
     source: Annotated[str, Field(max_length=500)] = ""
 
     def order(self, who: Who) -> c.AddIndicator:

@@ -1,5 +1,7 @@
 """Bodies up to the escalation or the dismissal at triage."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from services.cases.bodies.base import Body, Name, Part, Text, Utc, Who
@@ -8,6 +10,13 @@ from services.cases.domain import vocabulary as v
 from shared.ids import derived_id
 
 Fact = str | int | bool | None
+SourceKind = Literal[
+    "customer_case", "employee_report", "partner", "external_researcher", "law_enforcement"
+]
+# The vocabulary of §2.2.
+Functional = Literal["none", "low", "medium", "high"]
+Informational = Literal["none", "privacy_breach", "proprietary_breach", "integrity_loss"]
+Recoverability = Literal["regular", "supplemented", "extended", "not_recoverable"]
 
 
 class Open(Part):
@@ -15,11 +24,7 @@ class Open(Part):
 
     title: Name
     reason: Text = Field(min_length=1)
-    source_kind: str = Field(
-        "employee_report",
-        max_length=64,
-        description="customer_case, employee_report, partner, external_researcher, law_enforcement",
-    )
+    source_kind: SourceKind = "employee_report"
     source_refs: list[Name] = Field(default_factory=list, max_length=50)
     detected_at: Utc | None = Field(None, description="now, if not given")
     services: list[Name] = Field(default_factory=list, max_length=200)
@@ -61,9 +66,9 @@ class SetPriority(Body):
 
     COMMAND = c.SetPriority
     priority: v.Priority
-    functional: Name | None = None
-    informational: Name | None = None
-    recoverability: Name | None = None
+    functional: Functional | None = None
+    informational: Informational | None = None
+    recoverability: Recoverability | None = None
     reason: Text = ""
 
     def order(self, who: Who) -> c.SetPriority:

@@ -144,7 +144,8 @@ CREATE TABLE timeline (
 GRANTS_SQL = """
 GRANT SELECT ON events, commands, log_head TO tocsin_cases;
 GRANT EXECUTE ON FUNCTION append TO tocsin_cases;
-GRANT SELECT, INSERT, UPDATE ON incident_numbers, projections TO tocsin_cases;
+GRANT SELECT, INSERT, UPDATE ON incident_numbers TO tocsin_cases;
+GRANT SELECT, UPDATE ON projections TO tocsin_cases;
 GRANT SELECT, INSERT, UPDATE, DELETE ON incidents, timeline TO tocsin_cases;
 """
 

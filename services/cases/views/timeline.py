@@ -25,12 +25,18 @@ def entry(document: Document, recorded: Recorded) -> Document:
         "recorded_at": msgspec.to_builtins(recorded.recorded_at),
         "actor": actor.id,
         "actor_kind": actor.kind.value,
-        "sentence": _sentence(document, event),
+        "sentence": _one_stop(_sentence(document, event)),
     }
     if actor.acting_for:
         row["acting_for"] = actor.acting_for
         row["sentence"] += f" ({actor.id} acted for {actor.acting_for}.)"
     return row
+
+
+def _one_stop(sentence: str) -> str:
+    """Return *sentence* without the second full stop that a quoted reason may bring."""
+    twice = sentence.endswith("..") and not sentence.endswith("...")
+    return sentence[:-1] if twice else sentence
 
 
 def _many(count: int, thing: str) -> str:

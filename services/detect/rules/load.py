@@ -56,7 +56,8 @@ def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
             yield Path(place)
             continue
         for folder, subfolders, names in os.walk(place):
-            subfolders.sort()
+            # A mounted ConfigMap keeps the files a second time in a folder named ..<timestamp>.
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith(".."))
             for name in sorted(names):
                 if name.endswith((".yml", ".yaml")) and not name.endswith(_TEST_SUFFIX):
                     yield Path(folder, name)

@@ -9,6 +9,7 @@ import pytest
 
 from shared.ids import uuid7
 from tests.integration.cases.conversation import People
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -152,3 +153,10 @@ async def test_without_a_position_the_stream_begins_now(people: People) -> None:
             if line.startswith("data:"):
                 assert json.loads(line[5:])["sentence"] == "sam noted: after"
                 break
+
+
+async def test_it_says_that_it_is_ready(people: People) -> None:
+    async def ready() -> bool:
+        return (await people.client.get("/readyz")).status_code == 200
+
+    await until(ready)
