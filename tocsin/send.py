@@ -12,7 +12,7 @@ from shared.errors import UserError
 from shared.ids import jitter, uuid7
 from tocsin.reading import Chunk, chunks, open_log
 
-__all__ = ["SendError", "Sent", "Target", "send_file"]
+__all__ = ["SendError", "Sent", "Target", "post_chunk", "send_file"]
 
 ATTEMPTS = 12
 IN_FLIGHT = 4
@@ -74,7 +74,7 @@ async def send_file(
     sent = Sent()
 
     async def ship(chunk: Chunk) -> None:
-        answer = await _post(client, target, chunk, f"{identity}:{chunk.start}")
+        answer = await post_chunk(client, target, chunk, f"{identity}:{chunk.start}")
         sent.accepted += answer["accepted"]
         sent.duplicates += answer["duplicates"]
         sent.quarantined += answer["quarantined"]
@@ -93,9 +93,13 @@ async def send_file(
     return sent
 
 
-async def _post(
+async def post_chunk(
     client: httpx.AsyncClient, target: Target, chunk: Chunk, key: str
 ) -> dict[str, int]:
+    """Send one chunk under *key* until it is confirmed; return what became of its items.
+
+    Raises SendError when it is refused, or after the last attempt.
+    """
     headers = {
         "Authorization": f"Bearer {target.key}",
         "Content-Type": "text/plain" if chunk.is_text else "application/x-ndjson",

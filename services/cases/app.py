@@ -21,7 +21,7 @@ from shared.clock import Clock, utc_now
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.reconcile import Reconciler
-from shared.settings import SettingsError
+from shared.settings import require
 from shared.topology import consumer
 
 __all__ = ["State", "create_app"]
@@ -46,9 +46,7 @@ class State(ServiceState):
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """Return the service that *settings* describe; SettingsError without a database."""
-    if settings.database_url is None:
-        raise SettingsError("TOCSIN_CASES_DATABASE_URL is not set")
-    database_url = settings.database_url.get_secret_value()
+    database_url = require(settings, "database_url")
     seed = settings.nats_nkey_seed.get_secret_value() if settings.nats_nkey_seed else None
 
     @asynccontextmanager

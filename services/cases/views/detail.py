@@ -54,7 +54,7 @@ def _blank(recorded: Recorded) -> Document:
 
 def _plain(event: e.Event) -> Document:
     """Return the fields of *event*, its actor as ``by`` (and the role stood in for, if any)."""
-    fields: Document = msgspec.to_builtins(event)
+    fields: Document = msgspec.json.decode(msgspec.json.encode(event))
     actor = fields.pop("actor")
     fields["by"] = actor["id"]
     if actor["acting_for"]:
