@@ -5,12 +5,15 @@ A field ``database_url`` of service ``cases`` is looked up, first hit wins, as
 ``TOCSIN_DATABASE_URL_FILE``; ``*_FILE`` names a file whose content is the value (a mounted secret).
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.errors import UserError
@@ -23,27 +26,47 @@ class SettingsError(UserError):
 
 
 class _Environment(PydanticBaseSettingsSource):
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        name = field_name.upper()
+    """The lookup described above; lists and tables are written as JSON."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         service = self.settings_cls.service.upper()  # type: ignore[attr-defined]  # ServiceSettings
-        for variable in (f"TOCSIN_{service}_{name}", f"TOCSIN_{name}"):
-            if variable in os.environ:
-                return os.environ[variable], field_name, self.field_is_complex(field)
-            if file := os.environ.get(f"{variable}_FILE"):
-                try:
-                    text = Path(file).read_text(encoding="utf-8").strip()
-                except OSError as error:
-                    raise SettingsError(f"{variable}_FILE: {file}: {error.strerror}") from error
-                return text, field_name, self.field_is_complex(field)
+        for variable in (f"TOCSIN_{service}_{field_name.upper()}", f"TOCSIN_{field_name.upper()}"):
+            text = _read(variable)
+            if text is None:
+                continue
+            if not _is_structured(field.annotation):
+                return text, field_name, False
+            try:
+                return json.loads(text), field_name, True
+            except ValueError as error:
+                raise SettingsError(f"{variable} is not JSON: {error}") from error
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values = {}
-        for name, field in self.settings_cls.model_fields.items():
-            value, key, is_complex = self.get_field_value(field, name)
-            if value is not None:
-                values[key] = self.prepare_field_value(name, field, value, is_complex)
-        return values
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _read(variable: str) -> str | None:
+    if variable in os.environ:
+        return os.environ[variable]
+    file = os.environ.get(f"{variable}_FILE")
+    if not file:
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}_FILE: {file}: {error.strerror}") from error
+
+
+def _is_structured(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return any(_is_structured(part) for part in get_args(annotation))
+    return origin in (list, dict, tuple) or annotation in (list, dict)
 
 
 class ServiceSettings(BaseSettings):

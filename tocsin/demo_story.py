@@ -114,7 +114,7 @@ class Story:
 
     async def incident_opens(self) -> str:
         async def probe() -> list[dict[str, Any]]:
-            items = (await self._cast.alice.get("cases", "/v1/incidents"))["incidents"]
+            items = (await self._cast.alice.get("cases", "/v1/incidents"))["items"]
             return [i for i in items if ATTACKED in i["title"]]
 
         found = await eventually("an incident opens", probe)
@@ -129,11 +129,8 @@ class Story:
         return f"{shown['number']}: {shown['title']}; proposed {proposal['level']} ({reasons} …)"
 
     async def severity_is_set(self) -> str:
-        early = await self._cast.alice.try_to(
-            "cases",
-            f"/v1/incidents/{self._incident}/escalate",
-            {"owning_team": "security-response"},
-            version=await self._version(),
+        early = await self._cast.alice.commands(
+            self._incident, "escalate", owning_team="security-response"
         )
         self._refused(early, 409, "escalating before the severity is set")
         await self._cast.alice.does(
@@ -170,10 +167,7 @@ class Story:
 
     async def confirmed(self) -> str:
         bob, incident = self._cast.bob, self._incident
-        early = await bob.try_to(
-            "cases", f"/v1/incidents/{incident}/confirm", {"rationale": "it is real"},
-            version=await self._version(),
-        )  # fmt: skip
+        early = await bob.commands(incident, "confirm", rationale="it is real")
         self._refused(early, 409, "confirming without summary and assessed indicators")
         await bob.does(
             incident,
@@ -264,7 +258,7 @@ class Story:
     async def looked_back(self) -> str:
         async def probe() -> bool:
             shown = await self._cast.bob.get("cases", f"/v1/incidents/{self._incident}/timeline")
-            self.outcome.timeline = [entry["sentence"] for entry in shown["entries"]]
+            self.outcome.timeline = [entry["sentence"] for entry in shown["items"]]
             return any("notified" in line.lower() for line in self.outcome.timeline)
 
         await eventually("the history holds the notices", probe)
@@ -285,10 +279,6 @@ class Story:
         became = answer.json()
         self.outcome.accepted += became["accepted"]
         self.outcome.quarantined += became["quarantined"]
-
-    async def _version(self) -> int:
-        shown = await self._cast.bob.get("cases", f"/v1/incidents/{self._incident}")
-        return int(shown["version"])
 
     async def _until(self, state: str) -> dict[str, Any]:
         async def probe() -> dict[str, Any] | None:

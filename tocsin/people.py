@@ -10,7 +10,7 @@ from shared.errors import UserError
 
 __all__ = ["Person", "StoryError", "eventually"]
 
-LOOKS = 5
+LOOK_AGAIN = 0.1
 
 
 class StoryError(UserError):
@@ -52,20 +52,25 @@ class Person:
         )
 
     async def does(self, incident_id: str, verb: str, **body: Any) -> dict[str, Any]:
-        """Give a command on an incident at its current version; StoryError when it is refused.
+        """Give a command on an incident; StoryError when it is refused.
 
         Another's command in between is no failure: like a person, this one looks again.
         """
+        answer = await self.commands(incident_id, verb, **body)
+        if answer.status_code not in {200, 201}:
+            raise StoryError(f"{self.name} could not {verb}: {_said(answer)}")
+        done: dict[str, Any] = answer.json()
+        return done
+
+    async def commands(self, incident_id: str, verb: str, **body: Any) -> httpx.Response:
+        """Give a command at the current version and return the answer, a refusal too."""
         path = f"/v1/incidents/{incident_id}"
-        for _ in range(LOOKS):
+        while True:
             shown = await self.get("cases", path)
             answer = await self.try_to("cases", f"{path}/{verb}", body, version=shown["version"])
-            if answer.status_code in {200, 201}:
-                done: dict[str, Any] = answer.json()
-                return done
             if answer.status_code != 412:
-                raise StoryError(f"{self.name} could not {verb}: {_said(answer)}")
-        raise StoryError(f"{self.name} could not {verb}: others were faster {LOOKS} times")
+                return answer
+            await asyncio.sleep(LOOK_AGAIN)
 
 
 async def eventually(what: str, probe: Callable[[], Awaitable[Any]], limit: float = 60.0) -> Any:

@@ -73,7 +73,7 @@ async def incidents(
         following = base64.urlsafe_b64encode(str(rows[limit - 1].key).encode()).decode()
         link = request.url.include_query_params(cursor=following)
         response.headers["Link"] = f'<{link}>; rel="next"'
-    return {"incidents": [row.document for row in rows[:limit]], "next_cursor": following}
+    return {"items": [row.document for row in rows[:limit]], "next_cursor": following}
 
 
 @router.get("/v1/workflow", summary="The state machine, as data (R10)")
@@ -100,7 +100,7 @@ async def workflow(_: Reader) -> dict[str, Any]:
 @router.get("/v1/events", summary="The log, in its one order")
 async def log(request: Request, _: Auditor, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
     found: list[Document] = await request.state.queries.log(after, limit)
-    return {"events": found, "next_after": found[-1]["position"] if found else after}
+    return {"items": found, "next_after": found[-1]["position"] if found else after}
 
 
 @router.get("/v1/incidents/{incident_id}", summary="An incident in full")
@@ -122,7 +122,7 @@ async def timeline(
     if not rows and await request.state.queries.incident(incident_id) is None:
         raise _unknown()
     return {
-        "entries": [row.document for row in rows],
+        "items": [row.document for row in rows],
         "next_after": rows[-1].key if rows else after,
     }
 
@@ -134,7 +134,7 @@ async def events(
     found: list[Document] = await request.state.queries.stream(incident_id, after, limit)
     if not found and not await request.state.queries.stream(incident_id, 0, 1):
         raise _unknown()
-    return {"events": found, "next_after": found[-1]["version"] if found else after}
+    return {"items": found, "next_after": found[-1]["version"] if found else after}
 
 
 @router.get("/v1/incidents/{incident_id}/moves", summary="What you may do now, and what is missing")

@@ -1,9 +1,12 @@
 """Which detections a message carries, and how they are kept small enough for the broker (§2.2)."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
 
 from services.escalate.risk import WEIGHTS
-from shared.contracts.detect import DetectionRaisedV1
+from shared.contracts.detect import DetectionRaisedV1, Level
 
 __all__ = ["MOST_DETECTIONS", "fitted", "most_telling"]
 
@@ -13,7 +16,23 @@ BUDGET = 768 * 1024
 _EACH = BUDGET // MOST_DETECTIONS
 
 
-def most_telling(detections: Iterable[DetectionRaisedV1]) -> list[DetectionRaisedV1]:
+class Ranked(Protocol):
+    """What the choice looks at."""
+
+    @property
+    def detection_id(self) -> UUID: ...
+    @property
+    def rule_id(self) -> str: ...
+    @property
+    def level(self) -> Level: ...
+    @property
+    def first_seen(self) -> datetime: ...
+
+
+T = TypeVar("T", bound=Ranked)
+
+
+def most_telling(detections: Iterable[T]) -> list[T]:
     """Return at most 20: one of every rule first, by weight, then the earliest."""
     ordered = sorted(
         detections, key=lambda d: (-WEIGHTS[d.level], d.first_seen, str(d.detection_id))

@@ -89,7 +89,7 @@ async def affected_list(
             {"tenant": t.tenant, "change": t.change, "told": t.told, **json.loads(t.explanation)}
             for t in tenants
         ],
-        "next": tenants[-1].tenant if len(tenants) == limit else None,
+        "next_after": tenants[-1].tenant if len(tenants) == limit else None,
     }
 
 

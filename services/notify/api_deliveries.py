@@ -57,7 +57,7 @@ async def notifications(
         "counts": {"pending": 0, "sending": 0, "sent": 0, "failed": 0}
         | {row.state: row.n for row in states},
         "items": [_notification(row, ledger.get(row.notification_id, [])) for row in rows],
-        "next": str(rows[-1].notification_id) if len(rows) == limit else None,
+        "next_after": str(rows[-1].notification_id) if len(rows) == limit else None,
     }
 
 

@@ -159,7 +159,7 @@ async def one_incident_each(stack: Stack, client: httpx.AsyncClient) -> str:
     bob = person(stack, client, "bob", "security_response")
 
     async def incidents() -> list[dict[str, str]]:
-        found = (await bob.get("cases", "/v1/incidents?limit=200"))["incidents"]
+        found = (await bob.get("cases", "/v1/incidents?limit=200"))["items"]
         return found if len(found) >= ATTACKED else []
 
     found = await until(incidents, 60)

@@ -91,7 +91,7 @@ async def incidents_name_rule_fields_and_values(bob, raised) -> None:  # type: i
 
     async def shown() -> dict[str, dict[str, object]]:
         found: dict[str, dict[str, object]] = {}
-        for row in (await bob.get("cases", "/v1/incidents?limit=200"))["incidents"]:
+        for row in (await bob.get("cases", "/v1/incidents?limit=200"))["items"]:
             incident = await bob.get("cases", f"/v1/incidents/{row['incident_id']}")
             found |= {d["detection_id"]: d for d in incident["detections"]}
             found["counted"] = {

@@ -162,5 +162,5 @@ async def test_notify_tells_who_is_affected_what_is_owed_and_what_was_sent(peopl
     assert document["obligations"][0]["data"]["regime"] == "gdpr_33_1"
     assert document["notifications"]["sent"] == 1
     assert "security@t1.example" not in str(document)  # contacts stay with notify
-    timeline = (await people.get("anna", f"/v1/incidents/{incident}/timeline")).json()["entries"]
+    timeline = (await people.get("anna", f"/v1/incidents/{incident}/timeline")).json()["items"]
     assert [entry["actor_kind"] for entry in timeline] == ["system"] * len(timeline)

@@ -72,6 +72,6 @@ async def test_from_opened_to_closed(people: People) -> None:
     assert shown["state"] == "closed"
     assert shown["verdict"]["aware_at"] == early
     assert shown["recovery_plan"]["status"] == "executed"
-    told = (await people.get("anna", f"/v1/incidents/{incident}/timeline")).json()["entries"]
+    told = (await people.get("anna", f"/v1/incidents/{incident}/timeline")).json()["items"]
     assert [entry["version"] for entry in told] == list(range(1, shown["version"] + 1))
     assert all(entry["sentence"] for entry in told)

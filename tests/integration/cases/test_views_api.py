@@ -20,7 +20,7 @@ async def test_the_queue_pages_without_gaps_or_repeats(people: People) -> None:
     answer = await people.get("sam", "/v1/incidents", limit=2)
     while True:
         page = answer.json()
-        seen += [row["incident_id"] for row in page["incidents"]]
+        seen += [row["incident_id"] for row in page["items"]]
         if page["next_cursor"] is None:
             break
         assert 'rel="next"' in answer.headers["link"]
@@ -34,9 +34,9 @@ async def test_the_queue_filters_by_state_and_severity(people: People) -> None:
     await people.does("sam", incident, "set-severity", level="SEV4")
     rows = (
         await people.get("sam", "/v1/incidents", state=["opened", "closed"], severity="SEV4")
-    ).json()["incidents"]
+    ).json()["items"]
     assert [row["incident_id"] for row in rows] == [incident]
-    assert (await people.get("sam", "/v1/incidents", state="closed")).json()["incidents"] == []
+    assert (await people.get("sam", "/v1/incidents", state="closed")).json()["items"] == []
     assert (await people.get("sam", "/v1/incidents", state="asleep")).status_code == 422
     for cursor in ("zzz", "AAAA", "LTE="):
         assert (await people.get("sam", "/v1/incidents", cursor=cursor)).status_code == 422
@@ -54,16 +54,16 @@ async def test_an_incident_carries_its_version(people: People) -> None:
 async def test_auditors_read_the_log_others_do_not(people: People) -> None:
     incident = await people.opened("for the auditor")
     await people.does("sam", incident, "add-note", text="one")
-    events = (await people.get("anna", f"/v1/incidents/{incident}/events")).json()["events"]
+    events = (await people.get("anna", f"/v1/incidents/{incident}/events")).json()["items"]
     assert [(e["version"], e["type"]) for e in events] == [
         (1, "IncidentOpened.v1"),
         (2, "NoteAdded.v1"),
     ]
     assert events[0]["data"]["title"] == "for the auditor"
     later = await people.get("anna", f"/v1/incidents/{incident}/events", after=1)
-    assert [e["version"] for e in later.json()["events"]] == [2]
+    assert [e["version"] for e in later.json()["items"]] == [2]
     whole = (await people.get("anna", "/v1/events", limit=500)).json()
-    assert [e["position"] for e in whole["events"]] == list(range(1, whole["next_after"] + 1))
+    assert [e["position"] for e in whole["items"]] == list(range(1, whole["next_after"] + 1))
     assert (await people.get("sam", "/v1/events")).status_code == 403
     assert (await people.get("otto", "/v1/incidents")).status_code == 403
     assert (await people.get("anna", f"/v1/incidents/{uuid7()}/events")).status_code == 404

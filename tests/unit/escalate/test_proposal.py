@@ -93,7 +93,7 @@ def test_tactics_tell_the_stage_and_what_may_be_lost(
     ],
 )
 def test_the_scope_is_the_least_that_holds_all_places(
-    places: list[dict[str, str]], scope: str
+    places: list[dict[str, Any]], scope: str
 ) -> None:
     found = [detection(n, entities={"user": "u"}, **place) for n, place in enumerate(places)]
     assert severity_inputs(group_of(*found), directory())["scope"] == scope

@@ -1,0 +1,91 @@
+"""Escalate's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.escalate import api, api_policies
+from services.escalate.consumer import (
+    CASES_CONSUMER,
+    DETECTIONS_CONSUMER,
+    CasesHandler,
+    DetectionHandler,
+)
+from services.escalate.extension import extend_one
+from services.escalate.migrations import HEAD
+from services.escalate.paging import LogChannel, Pager
+from services.escalate.relay import relay_in_order
+from services.escalate.settings import Settings, load_policies
+from services.escalate.state import State
+from shared.bus import Bus
+from shared.clock import Clock, utc_now
+from shared.db import create_engine, database_problem
+from shared.http import ServiceState, background, service_app
+from shared.reconcile import Reconciler
+from shared.settings import require
+from shared.topology import consumer
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
+    """Return the escalate service; SettingsError when it lacks what it cannot do without."""
+    database_url = require(settings, "database_url")
+    policies = load_policies(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
+        engine = create_engine(database_url, "escalate", pool_size=8)
+        seed = settings.nats_nkey_seed
+        log_channel = LogChannel()
+        async with Bus(
+            settings.nats_url, "escalate", seed.get_secret_value() if seed else None
+        ) as bus:
+            outbox = Reconciler("outbox", lambda: relay_in_order(engine, bus), 0.5)
+            pager = Pager(engine, {log_channel.name: log_channel}, clock, outbox.wake)
+            pages = Reconciler("pages", pager.send_one, 1.0)
+
+            async def extend() -> int:
+                done = await extend_one(engine, clock, settings.extend_seconds)
+                if done:
+                    outbox.wake()
+                return done
+
+            extensions = Reconciler("extensions", extend, min(1.0, settings.extend_seconds))
+
+            def went_out() -> None:
+                outbox.wake()
+                pages.wake()
+
+            on_detection = DetectionHandler(
+                engine, policies, log_channel.name, clock, went_out, extensions.wake
+            )
+            on_case = CasesHandler(engine, policies, log_channel.name, clock, went_out)
+            async with background(
+                outbox.run(),
+                pages.run(),
+                extensions.run(),
+                bus.consume(consumer(DETECTIONS_CONSUMER), on_detection),
+                bus.consume(consumer(CASES_CONSUMER), on_case),
+            ):
+                yield State(
+                    checks={
+                        "database": lambda: database_problem(engine, "escalate", HEAD),
+                        "broker": bus.problem,
+                    },
+                    engine=engine,
+                    policies=policies,
+                )
+        await engine.dispose()
+
+    app = service_app(
+        "escalate",
+        settings,
+        lifespan,
+        description="Groups detections into proposals, computes severity and priority, escalates.",
+        clock=clock,
+    )
+    app.include_router(api.router)
+    app.include_router(api_policies.router)
+    return app

@@ -1,0 +1,135 @@
+"""Messages in: each handled once, in one short transaction, acknowledged after its commit."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.escalate.gate import on_escalated, on_opened, on_severity_set
+from services.escalate.proposal import Policies
+from services.escalate.store import close_group
+from services.escalate.triage import triage
+from shared.bus import Delivery, TransientError
+from shared.clock import Clock
+from shared.contracts.cases import (
+    IncidentClosedV1,
+    IncidentDismissedV1,
+    IncidentEscalatedV1,
+    IncidentEvent,
+    IncidentOpenedV1,
+    SeveritySetV1,
+)
+from shared.contracts.detect import DetectionRaisedV1
+from shared.db import is_transient
+from shared.outbox import first_time
+
+__all__ = ["CASES_CONSUMER", "DETECTIONS_CONSUMER", "CasesHandler", "DetectionHandler"]
+
+DETECTIONS_CONSUMER = "escalate-detections"
+CASES_CONSUMER = "escalate-cases"
+
+_detections = Counter("tocsin_escalate_detections_total", "Detections grouped", ["level"])
+_UNDERSTOOD: dict[str, type[IncidentEvent]] = {
+    contract.SUBJECT: contract
+    for contract in (
+        IncidentOpenedV1,
+        SeveritySetV1,
+        IncidentEscalatedV1,
+        IncidentDismissedV1,
+        IncidentClosedV1,
+    )
+}
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Yield a transaction; TransientError where PostgreSQL is to be asked again."""
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    except Exception as error:
+        if is_transient(error):
+            raise TransientError(str(error)) from error
+        raise
+
+
+class DetectionHandler:
+    """Groups what detect raises (P1)."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        policies: Policies,
+        channel: str,
+        clock: Clock,
+        on_proposed: Callable[[], None],
+        on_extended: Callable[[], None],
+    ) -> None:
+        self._engine, self._policies, self._channel = engine, policies, channel
+        self._clock, self._on_proposed, self._on_extended = clock, on_proposed, on_extended
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Handle one message; one that is delivered again has no second effect."""
+        if delivery.subject != DetectionRaisedV1.SUBJECT:
+            return
+        detection = DetectionRaisedV1.from_json(delivery.data)
+        async with _transaction(self._engine) as connection:
+            # By the detection's own id: told twice under two event ids it is still one detection.
+            identity = detection.detection_id
+            if not await first_time(connection, DETECTIONS_CONSUMER, identity):
+                return
+            outcome = await triage(
+                connection,
+                detection,
+                delivery.data.decode(),
+                self._policies,
+                self._channel,
+                self._clock(),
+            )
+        _detections.labels(detection.level).inc()
+        if outcome.crosses:
+            self._on_proposed()
+        elif outcome.group.proposed:
+            self._on_extended()
+
+
+class CasesHandler:
+    """Follows incidents: their severity opens the gate, their end closes their group (P2, P3)."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        policies: Policies,
+        channel: str,
+        clock: Clock,
+        on_outgoing: Callable[[], None],
+    ) -> None:
+        self._engine, self._policies, self._channel = engine, policies, channel
+        self._clock, self._on_outgoing = clock, on_outgoing
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Handle one message; subjects that mean nothing to the gate are passed over."""
+        contract = _UNDERSTOOD.get(delivery.subject)
+        if contract is None:
+            return
+        event = contract.from_json(delivery.data)
+        async with _transaction(self._engine) as connection:
+            if not await first_time(connection, CASES_CONSUMER, event.event_id):
+                return
+            await self._apply(connection, event)
+        self._on_outgoing()
+
+    async def _apply(self, connection: AsyncConnection, event: IncidentEvent) -> None:
+        now, directory = self._clock(), self._policies.directory
+        match event:
+            case IncidentOpenedV1():
+                await on_opened(connection, event)
+            case SeveritySetV1():
+                await on_severity_set(connection, event, directory, now)
+            case IncidentEscalatedV1():
+                await on_escalated(connection, event, directory, self._channel, now)
+            case IncidentDismissedV1() | IncidentClosedV1():
+                await close_group(connection, event.incident_id, now)
+            case _:
+                raise AssertionError(f"{event.SUBJECT} is in _UNDERSTOOD without a case")

@@ -1,0 +1,137 @@
+"""The severity gate (P2) and who is paged for an escalation (P3)."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from prometheus_client import Counter
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.escalate.directory import Directory
+from services.escalate.pages import order_page
+from services.escalate.routing import escalates_by_policy, route
+from services.escalate.sighting import printable
+from shared.cloudevents import outgoing
+from shared.contracts.cases import IncidentEscalatedV1, IncidentOpenedV1, SeveritySetV1
+from shared.contracts.escalate import EscalationRaisedV1
+from shared.ids import derived_id
+from shared.outbox import enqueue
+
+__all__ = ["on_escalated", "on_opened", "on_severity_set"]
+
+_OPENED = text(
+    "INSERT INTO incidents (id, number, title, services, regions)"
+    " VALUES (:id, :number, :title, :services, :regions)"
+    " ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title"
+)
+_SEVERITY = text(
+    "INSERT INTO incidents (id, number, severity, services, regions, inputs)"
+    " VALUES (:id, :number, :severity, :services, :regions, :inputs)"
+    " ON CONFLICT (id) DO UPDATE SET severity = EXCLUDED.severity, services = EXCLUDED.services,"
+    " regions = EXCLUDED.regions, inputs = EXCLUDED.inputs"
+)
+_RAISE = text(
+    "INSERT INTO escalations (id, incident_id, severity, owning_team, engaged_teams,"
+    " routing_rules, by_policy, raised_at)"
+    " VALUES (:id, :incident, :severity, :owner, :engaged, :rules, true, :now)"
+    " ON CONFLICT (incident_id) DO NOTHING"
+)
+_CONFIRM = text(
+    "INSERT INTO escalations (id, incident_id, severity, owning_team, engaged_teams,"
+    " routing_rules, by_policy, raised_at, confirmed_at)"
+    " VALUES (:id, :incident, :severity, :owner, :engaged, :rules, false, :now, :now)"
+    " ON CONFLICT (incident_id) DO UPDATE SET id = EXCLUDED.id,"
+    " owning_team = EXCLUDED.owning_team, confirmed_at = EXCLUDED.confirmed_at"
+)
+_INCIDENT = text("SELECT title, severity, services, regions, inputs FROM incidents WHERE id = :id")
+
+_escalations = Counter(
+    "tocsin_escalate_escalations_total", "Escalations raised by policy", ["level"]
+)
+
+
+async def on_opened(connection: AsyncConnection, event: IncidentOpenedV1) -> None:
+    """Note what an incident is called."""
+    row = {**_about(event), "title": printable(event.title)}
+    await connection.execute(_OPENED, row)
+
+
+async def on_severity_set(
+    connection: AsyncConnection, event: SeveritySetV1, directory: Directory, now: datetime
+) -> bool:
+    """Escalate SEV0 to SEV2, once an incident (R23); tell whether this did it.
+
+    SEV3 and SEV4 wait for the service team, and for a severity that is raised later.
+    """
+    inputs = orjson.dumps(event.inputs, default=str).decode()
+    row = {**_about(event), "severity": event.level, "inputs": inputs}
+    await connection.execute(_SEVERITY, row)
+    if not escalates_by_policy(event.level):
+        return False
+    routing = route(directory, event.level, event.inputs, event.services, event.regions)
+    raised = EscalationRaisedV1(
+        event_id=derived_id("escalation-raised", event.incident_id),
+        occurred_at=now,
+        escalation_id=derived_id("escalation", event.incident_id),
+        incident_id=event.incident_id,
+        severity=event.level,
+        owning_team=routing.owning_team,
+        engaged_teams=list(routing.engaged),
+        routing_rules=list(routing.rules),
+    )
+    escalation = {
+        "id": raised.escalation_id,
+        "incident": raised.incident_id,
+        "severity": raised.severity,
+        "owner": raised.owning_team,
+        "engaged": raised.engaged_teams,
+        "rules": raised.routing_rules,
+        "now": now,
+    }
+    if (await connection.execute(_RAISE, escalation)).rowcount == 0:
+        return False
+    await enqueue(connection, [outgoing(raised, source="escalate")])
+    _escalations.labels(event.level).inc()
+    return True
+
+
+async def on_escalated(
+    connection: AsyncConnection,
+    event: IncidentEscalatedV1,
+    directory: Directory,
+    channel: str,
+    now: datetime,
+) -> None:
+    """Page the owning team, whoever escalated (R09a), and note what cases decided."""
+    known = (await connection.execute(_INCIDENT, {"id": event.incident_id})).one_or_none()
+    level = (known.severity if known else None) or "SEV?"
+    services, regions = (known.services, known.regions) if known else ([], [])
+    inputs = orjson.loads(known.inputs) if known else {}
+    routing = route(directory, level, inputs, services, regions)
+    escalation = {
+        "id": event.escalation_id,
+        "incident": event.incident_id,
+        "severity": level,
+        "owner": event.owning_team,
+        "engaged": list(dict.fromkeys([event.owning_team, *routing.engaged[1:]])),
+        "rules": list(routing.rules),
+        "now": now,
+    }
+    await connection.execute(_CONFIRM, escalation)
+    title = f": {known.title}" if known and known.title else ""
+    reason = f"take on {event.number} ({level}){title}"
+    await order_page(
+        connection, event.escalation_id, event.incident_id, event.owning_team, channel, reason, now
+    )
+
+
+def _about(event: IncidentOpenedV1 | SeveritySetV1) -> dict[str, Any]:
+    identity: UUID = event.incident_id
+    return {
+        "id": identity,
+        "number": printable(event.number),
+        "services": [printable(service) for service in event.services],
+        "regions": [printable(region) for region in event.regions],
+    }

@@ -1,0 +1,3 @@
+"""Migrations of escalate's schema."""
+
+HEAD = "0001"

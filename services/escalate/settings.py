@@ -1,0 +1,51 @@
+"""Settings of escalate (``TOCSIN_ESCALATE_*``)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from services.escalate.directory import SHIPPED_DIRECTORY, load_directory
+from services.escalate.grouping import Rules
+from services.escalate.policy import SHIPPED_SEVERITY, load_severity_policy
+from services.escalate.priority import SHIPPED_PRIORITY, load_priority_policy
+from services.escalate.proposal import Policies
+from shared.errors import UserError
+from shared.settings import ServiceSettings, SettingsError
+
+__all__ = ["Settings", "load_policies"]
+
+
+class Settings(ServiceSettings):
+    service: ClassVar[str] = "escalate"
+
+    port: int = Field(8082, ge=0, le=65535)
+    group_minutes: int = Field(
+        60, ge=1, le=1440, description="detections of one entity this close are one group"
+    )
+    group_span_hours: int = Field(24, ge=24, le=720, description="no group spans more than this")
+    risk_threshold: int = Field(40, ge=1, description="risk that makes a group a proposal")
+    extend_seconds: float = Field(
+        1.0, gt=0, le=60, description="least time between two messages on what joined a proposal"
+    )
+    directory_file: Path | None = Field(None, description="services, tiers, teams; None: shipped")
+    severity_policy_file: Path | None = Field(None, description="None: the shipped policy")
+    priority_policy_file: Path | None = Field(None, description="None: the shipped policy")
+
+
+def load_policies(settings: Settings) -> Policies:
+    """Return what *settings* name; SettingsError says which file is wrong, where and why."""
+    try:
+        return Policies(
+            rules=Rules(
+                gap=timedelta(minutes=settings.group_minutes),
+                span=timedelta(hours=settings.group_span_hours),
+                threshold=settings.risk_threshold,
+            ),
+            directory=load_directory(settings.directory_file or SHIPPED_DIRECTORY),
+            severity=load_severity_policy(settings.severity_policy_file or SHIPPED_SEVERITY),
+            priority=load_priority_policy(settings.priority_policy_file or SHIPPED_PRIORITY),
+        )
+    except UserError as error:
+        raise SettingsError(str(error)) from error

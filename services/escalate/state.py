@@ -1,0 +1,31 @@
+"""What escalate's handlers find on ``request.state``, and who may ask (§7)."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.escalate.proposal import Policies
+from shared.auth import Role
+from shared.http import ServiceState
+
+__all__ = ["ASSESSORS", "READERS", "State"]
+
+# Who triages, escalates, decides on or audits incidents; customers see their own cases elsewhere.
+READERS = (
+    Role.SERVICE_TEAM,
+    Role.SECURITY_RESPONSE,
+    Role.INCIDENT_COMMUNICATIONS,
+    Role.EXECUTIVE_INCIDENT_MANAGER,
+    Role.DUTY_MANAGER,
+    Role.DETECTION_ENGINEER,
+    Role.AUDITOR,
+)
+# The policies and what they compute hold no case content.
+ASSESSORS = (
+    *READERS, Role.LEGAL, Role.SUBJECT_MATTER_EXPERT, Role.POLICY_ADMIN, Role.OPERATOR,
+)  # fmt: skip
+
+
+class State(ServiceState):
+    """Built in `app.create_app`."""
+
+    engine: AsyncEngine
+    policies: Policies
