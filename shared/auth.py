@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from shared.clock import Clock, utc_now
+from shared.identity import Principal, Role
 from shared.problems import ProblemError
 
 __all__ = [
@@ -33,37 +33,6 @@ MAX_TOKEN = 8192
 
 log = structlog.get_logger()
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Role(StrEnum):
-    """The roles of the domain reference §7."""
-
-    SERVICE_TEAM = "service_team"
-    SECURITY_RESPONSE = "security_response"
-    INCIDENT_COMMUNICATIONS = "incident_communications"
-    SUBJECT_MATTER_EXPERT = "subject_matter_expert"
-    LEGAL = "legal"
-    EXECUTIVE_INCIDENT_MANAGER = "executive_incident_manager"
-    DUTY_MANAGER = "duty_manager"
-    EVIDENCE_CUSTODIAN = "evidence_custodian"
-    DETECTION_ENGINEER = "detection_engineer"
-    POLICY_ADMIN = "policy_admin"
-    AUDITOR = "auditor"
-    CUSTOMER_CONTACT = "customer_contact"
-    INGEST_CLIENT = "ingest_client"
-    OPERATOR = "operator"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """An authenticated person or service."""
-
-    id: str
-    roles: frozenset[Role]
-    tenant: str | None = None
-
-    def has(self, *roles: Role) -> bool:
-        return not self.roles.isdisjoint(roles)
 
 
 class AuthError(Exception):

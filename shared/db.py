@@ -59,13 +59,14 @@ def connect_arguments(schema: str, arguments: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def create_engine(url: str, schema: str, *, pool_size: int = 5) -> AsyncEngine:
+def create_engine(url: str, schema: str, *, pool_size: int = 3) -> AsyncEngine:
     """Return an engine whose unqualified names mean tables of *schema*; it connects when used."""
     plain, arguments = plain_url(url)
     return create_async_engine(
         plain.replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=pool_size,
-        max_overflow=pool_size,
+        # More come when needed and go again: an idle connection costs PostgreSQL some megabytes.
+        max_overflow=7,
         pool_timeout=5,
         pool_pre_ping=True,
         connect_args=connect_arguments(schema, arguments),

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.auth import JwksFile, JwtVerifier, OidcKeys, public
 from shared.clock import Clock, utc_now
+from shared.identity import LOCAL_ISSUER
 from shared.ids import uuid7
 from shared.problems import ProblemError, install_problem_handlers
 from shared.settings import ServiceSettings
@@ -20,7 +21,6 @@ from shared.trace import traced
 __all__ = ["Check", "ServiceState", "background", "service_app", "token_verifier"]
 
 MAX_BODY = 1 << 20
-LOCAL_ISSUER = "tocsin-local"
 
 Check = Callable[[], Awaitable[str | None]]
 """A readiness check: what is missing, or None."""

@@ -20,19 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from shared.db import plain_url
 from shared.errors import UserError
+from shared.topology import role_name
 
-__all__ = ["MigrationError", "head", "migrate", "role_name", "run_sql"]
+__all__ = ["MigrationError", "head", "migrate", "run_sql"]
 
 _LOCK = 7_046_029_254_386_353_131  # one migration at a time, whoever starts it
 
 
 class MigrationError(UserError):
     """The database cannot be brought up to date; the message says why."""
-
-
-def role_name(service: str) -> str:
-    """Return the database role that *service* logs in as."""
-    return f"tocsin_{service}"
 
 
 def run_sql(sql: str) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 __all__ = [
     "CASES", "CONSUMERS", "DETECTIONS", "DLQ", "ESCALATIONS", "EVENTS", "IDENTITIES",
     "NOTIFICATIONS", "QUARANTINE", "SERVICES", "STREAMS", "ConsumerSpec", "Permissions",
-    "StreamSpec", "consumer", "permissions",
+    "StreamSpec", "consumer", "permissions", "role_name",
 ]  # fmt: skip
 
 SERVICES = ("ingest", "detect", "escalate", "cases", "notify")
@@ -127,6 +127,11 @@ class Permissions:
 def consumer(durable: str) -> ConsumerSpec:
     """Return the consumer of that name; KeyError if there is none."""
     return {spec.durable: spec for spec in CONSUMERS}[durable]
+
+
+def role_name(service: str) -> str:
+    """Return the database role that *service* logs in as."""
+    return f"tocsin_{service}"
 
 
 def permissions(identity: str) -> Permissions:

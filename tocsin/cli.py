@@ -11,9 +11,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from shared.auth import Role
-from shared.contracts.ingest import Logsource
 from shared.errors import UserError
+from shared.identity import Role
 from shared.topology import IDENTITIES, SERVICES
 from tocsin.home import DEFAULT_HOME
 
@@ -134,16 +133,16 @@ def send(
     from tocsin.home import Home
     from tocsin.send import Target
     from tocsin.send_display import send_files
+    from tocsin.stack import LOCAL_SOURCE, key_file
 
     place = Home(home)
     address = url or place.running().urls["ingest"]
     if key is None:
-        path = place.secrets.path("local-source.key")
+        path = place.secrets.path(key_file(LOCAL_SOURCE))
         if not path.exists():
             raise CommandError("No API key: give --key, or run `tocsin sources add`.")
         key = path.read_text().strip()
-    hint = Logsource(product=product, category=category, service=service)
-    target = Target(address.rstrip("/"), key, hint.product, hint.category, hint.service)
+    target = Target(address.rstrip("/"), key, product, category, service)
     failed = _run(send_files(target, files, again=again, console=console))
     if failed:
         raise CommandError(f"{failed} of {len(files)} files were not sent whole")
@@ -167,20 +166,20 @@ def sources_add(
     days: Annotated[int | None, typer.Option(min=1, help="The key expires after so long.")] = None,
 ) -> None:
     """Register a log source, or change its labels, and print a new API key for it."""
-    from services.ingest.sources import Source
     from shared.clock import utc_now
     from tocsin.home import Home
-    from tocsin.sources import add_source
+    from tocsin.sources import add_source, source_of
 
-    source = Source(
-        id=name,
-        tenant=tenant,
-        region=region,
-        datacenter=datacenter,
-        service=service,
-        server=server,
-        logsource=Logsource(product=product, category=category),
-    )
+    labels = {
+        "tenant": tenant,
+        "region": region,
+        "datacenter": datacenter,
+        "service": service,
+        "server": server,
+        "product": product,
+        "category": category,
+    }
+    source = source_of(name, {k: v for k, v in labels.items() if v is not None})
     place = Home(home)
     expires = utc_now() + timedelta(days=days) if days else None
     pepper = place.secrets.get("ingest.key-pepper")

@@ -7,8 +7,7 @@ mode of the file.
 
 from pathlib import Path
 
-from shared.migrate import role_name
-from shared.topology import SERVICES
+from shared.topology import SERVICES, role_name
 from tocsin.embedded.secret_files import SecretFiles
 from tocsin.stack import authorization
 from tocsin.tokens import LocalIssuer

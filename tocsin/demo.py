@@ -19,20 +19,21 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from services.ingest.sources import Source
 from shared.clock import utc_now
-from shared.contracts.ingest import Logsource
 from tocsin.demo_story import Cast, Outcome, Story
 from tocsin.memory import resident_mib
 from tocsin.people import Person
 from tocsin.sinks import Mailbox, WebhookReceiver, mailbox, webhook_receiver
-from tocsin.sources import add_source
 from tocsin.stack import Stack, StackOptions
 from tocsin.supervisor import Event, State
 from tocsin.up import until_stopped, where_to_look
 
 __all__ = ["run_demo"]
 
+SOURCES = {
+    "api-audit": {"region": "eu-west", "service": "api", "category": "application"},
+    "hosts": {"region": "eu-west", "product": "linux"},
+}
 CUSTOMERS_WITH_WEBHOOK = ("fabrikam", "litware")
 
 
@@ -122,6 +123,7 @@ async def _set(exits: AsyncExitStack, folder: Path, console: Console) -> _Stage:
         root=folder / "platform",
         random_ports=True,
         environment=environment,
+        sources=SOURCES,
         on_event=on_event,
     )
     with console.status("starting PostgreSQL, NATS and five services …"):
@@ -155,15 +157,6 @@ def _environment(folder: Path, box: Mailbox, receiver: WebhookReceiver) -> dict[
 
 async def _cast(stage: _Stage, client: httpx.AsyncClient) -> Cast:
     stack = stage.stack
-    pepper = stack.home.secrets.get("ingest.key-pepper")
-    api = Source(
-        id="api-audit",
-        region="eu-west",
-        service="api",
-        logsource=Logsource(category="application", service="api"),
-    )
-    hosts = Source(id="hosts", region="eu-west", logsource=Logsource(product="linux"))
-    keys = [await add_source(stack.platform.dsn, pepper, source) for source in (api, hosts)]
 
     def person(name: str, *roles: str) -> Person:
         return Person(client, stack.urls, name, stack.issuer.issue(name, roles))
@@ -173,8 +166,8 @@ async def _cast(stage: _Stage, client: httpx.AsyncClient) -> Cast:
         bob=person("bob", "security_response"),
         carol=person("carol", "incident_communications"),
         olga=person("olga", "operator"),
-        api_key=keys[0],
-        host_key=keys[1],
+        api_key=stack.key("api-audit"),
+        host_key=stack.key("hosts"),
     )
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import zstandard
 
@@ -53,6 +53,13 @@ class Log:
     def position(self) -> int:
         """Return how far the disk was read: true progress for compressed files too."""
         return self.disk.tell() if self.size is not None else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+        self.disk.close()
 
 
 def open_log(path: Path) -> Log:

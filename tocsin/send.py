@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -69,28 +70,34 @@ async def send_file(
     The same file sent again counts as duplicates unless *again* is true. Raises ReadingError or
     SendError; what was confirmed before stays.
     """
-    log = open_log(path)
     identity = str(uuid7()) if again else await asyncio.to_thread(file_identity, path)
     sent = Sent()
+    with open_log(path) as log:
 
-    async def ship(chunk: Chunk) -> None:
-        answer = await post_chunk(client, target, chunk, f"{identity}:{chunk.start}")
-        sent.accepted += answer["accepted"]
-        sent.duplicates += answer["duplicates"]
-        sent.quarantined += answer["quarantined"]
+        async def ship(chunk: Chunk) -> None:
+            answer = await post_chunk(client, target, chunk, f"{identity}:{chunk.start}")
+            sent.accepted += answer["accepted"]
+            sent.duplicates += answer["duplicates"]
+            sent.quarantined += answer["quarantined"]
+            on_progress(log.position, sent)
+
+        await _ship_all(chunks(log), ship)
         on_progress(log.position, sent)
+    return sent
 
+
+async def _ship_all(
+    found: Iterator[Chunk], ship: Callable[[Chunk], Coroutine[Any, Any, None]]
+) -> None:
+    """Ship what is found, a few at a time; the first failure ends it."""
     slots = asyncio.Semaphore(IN_FLIGHT)
-    iterator = chunks(log)
     try:
         async with asyncio.TaskGroup() as group:
-            while (chunk := await asyncio.to_thread(next, iterator, None)) is not None:
+            while (chunk := await asyncio.to_thread(next, found, None)) is not None:
                 await slots.acquire()
                 group.create_task(ship(chunk)).add_done_callback(lambda _: slots.release())
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    on_progress(log.position, sent)
-    return sent
 
 
 async def post_chunk(

@@ -1,17 +1,26 @@
 """Register log sources and issue their keys, with the administrator's access to the database."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.ingest.sources import Source, issue_key, register
 from shared.clock import utc_now
+from shared.contracts.ingest import Logsource
 from shared.db import plain_url
-from tocsin.home import Home
 
-__all__ = ["add_source", "default_key"]
+__all__ = ["add_source", "source_of"]
 
-LOCAL_SOURCE = "local"
+_LOGSOURCE = ("product", "category")
+
+
+def source_of(name: str, labels: Mapping[str, str]) -> Source:
+    """Return source *name* with *labels*: tenant, region, datacenter, service, server, and the
+    Sigma logsource as product and category; TypeError for any other label."""
+    logsource = Logsource(**{k: v for k, v in labels.items() if k in _LOGSOURCE})
+    others = {k: v for k, v in labels.items() if k not in _LOGSOURCE}
+    return Source(id=name, logsource=logsource, **others)
 
 
 async def add_source(
@@ -29,13 +38,3 @@ async def add_source(
     finally:
         await engine.dispose()
     return str(key)
-
-
-async def default_key(home: Home, admin_url: str) -> str:
-    """Return the key that `tocsin send` uses here; made once, with the source ``local``."""
-    path = home.secrets.path("local-source.key")
-    if path.exists():
-        return path.read_text().strip()
-    pepper = home.secrets.get("ingest.key-pepper")
-    key = await add_source(admin_url, pepper, Source(id=LOCAL_SOURCE))
-    return home.secrets.put(path.name, key)

@@ -14,8 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import httpx
 
 from shared.ids import jitter
-from shared.migrate import migrate, role_name
-from shared.topology import IDENTITIES, SERVICES
+from shared.topology import IDENTITIES, SERVICES, role_name
 from tocsin.bootstrap import bootstrap
 from tocsin.embedded.errors import PlatformError
 from tocsin.embedded.platform import EmbeddedPlatform
@@ -23,12 +22,14 @@ from tocsin.embedded.ports import LOOPBACK, claim_port
 from tocsin.embedded.secret_files import SecretFiles
 from tocsin.home import Home, Running
 from tocsin.nats_config import new_nkey_seed, public_key, render_authorization
+from tocsin.prepare import Order, prepare
 from tocsin.supervisor import Child, Event, Supervisor
 from tocsin.tokens import LocalIssuer
 
-__all__ = ["PORTS", "Stack", "StackOptions", "nkey_seed"]
+__all__ = ["LOCAL_SOURCE", "PORTS", "Stack", "StackOptions", "key_file", "nkey_seed"]
 
 PORTS: Mapping[str, int] = dict(zip(SERVICES, range(8080, 8085), strict=True))
+LOCAL_SOURCE = "local"  # what `tocsin send` sends as
 READY_LIMIT = 120.0  # loading thousands of rules takes a while on a small machine
 
 Say = Callable[[str], None]
@@ -44,6 +45,8 @@ class StackOptions:
     database_url: str | None = None
     nats_url: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {LOCAL_SOURCE: {}})
+    """Log sources that get a key, by name, with their labels."""
     on_event: Callable[[Event], None] = lambda event: None
     say: Say = lambda line: None
 
@@ -52,6 +55,11 @@ def nkey_seed(secrets: SecretFiles, identity: str) -> str:
     """Return the NATS seed of *identity*, made the first time it is asked for."""
     path = secrets.path(f"nats.{identity}.nkey")
     return path.read_text().strip() if path.exists() else secrets.put(path.name, new_nkey_seed())
+
+
+def key_file(source: str) -> str:
+    """Return the name of the secret that holds the API key of *source*."""
+    return f"source.{source}.key"
 
 
 def authorization(secrets: SecretFiles) -> str:
@@ -78,6 +86,10 @@ class Stack:
         )
         self._exit = AsyncExitStack()
         self.urls: dict[str, str] = {}
+
+    def key(self, source: str) -> str:
+        """Return the API key of one of the sources that the options name."""
+        return self.home.secrets.path(key_file(source)).read_text().strip()
 
     @property
     def platform(self) -> EmbeddedPlatform:
@@ -115,13 +127,24 @@ class Stack:
         passwords: dict[str, str | None] = {
             service: self.home.secrets.get(f"{service}.database-password") for service in SERVICES
         }
-        await migrate(self._platform.dsn, passwords)
+        order = Order(
+            admin_url=self._platform.dsn,
+            passwords=passwords,
+            pepper=self.home.secrets.get("ingest.key-pepper"),
+            sources={
+                name: labels
+                for name, labels in self.options.sources.items()
+                if not self.home.secrets.path(key_file(name)).exists()
+            },
+        )
+        seed = nkey_seed(self.home.secrets, "bootstrap")
+        keys, _ = await asyncio.gather(prepare(order), bootstrap(self._platform.nats_url, seed))
+        for name, key in keys.items():
+            self.home.secrets.put(key_file(name), key)
         for service, password in passwords.items():
             self.home.secrets.put(
                 f"{service}.database-url", _as_role(self._platform.dsn, service, password or "")
             )
-        await bootstrap(self._platform.nats_url, nkey_seed(self.home.secrets, "bootstrap"))
-        self.home.secrets.get("ingest.key-pepper")
 
     async def _start_services(self) -> None:
         self.options.say("starting the five services")

@@ -12,10 +12,9 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 
-from shared.auth import Role
 from shared.clock import Clock, utc_now
 from shared.errors import UserError
-from shared.http import LOCAL_ISSUER
+from shared.identity import LOCAL_ISSUER, Role
 from shared.ids import uuid7
 
 __all__ = ["LocalIssuer", "TokenError"]

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.topology import SERVICES
-from tocsin.sources import default_key
 from tocsin.stack import Stack, StackOptions
 from tocsin.supervisor import Event, State
 
@@ -73,7 +72,6 @@ async def _start(options: StackOptions, on_event: object, console: Console) -> S
 
     stack = Stack(replace(options, on_event=on_event))  # type: ignore[arg-type]  # it is one
     await stack.__aenter__()
-    await default_key(stack.home, stack.platform.dsn)
     console.print(where_to_look(stack.urls))
     console.print(
         f"\nready in {sum(stack.timings.values()):.1f} s; data and logs under {stack.home.root}\n"

@@ -51,7 +51,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        engine = create_engine(database_url, "cases", pool_size=10)
+        engine = create_engine(database_url, "cases")
         try:
             store = PostgresStore(engine, settings.max_waiting_appends)
             projector = Projector(engine)

@@ -36,7 +36,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
-        engine = create_engine(database_url, "escalate", pool_size=8)
+        engine = create_engine(database_url, "escalate")
         seed = settings.nats_nkey_seed
         log_channel = LogChannel()
         async with Bus(

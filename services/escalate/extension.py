@@ -51,16 +51,16 @@ async def extend_one(engine: AsyncEngine, clock: Clock, least: float) -> int:
 
 
 async def _extend(connection: AsyncConnection, row: Any, now: datetime, least: float) -> None:
-    shown = fitted(await telling_detections(connection, row.id))
+    telling = await telling_detections(connection, row.id)
     extended = ProposalExtendedV1(
         event_id=derived_id("extension", row.id, row.detections),
         occurred_at=now,
         incident_id=UUID(str(row.incident_id)),
-        detections=shown,
+        detections=fitted(telling),
         detection_count=row.detections,
         risk_score=row.risk,
     )
     await enqueue(connection, [outgoing(extended, source="escalate")])
-    await mark_told(connection, shown)
+    await mark_told(connection, telling)
     after = now + pause_after(row.tellings, least)
     await connection.execute(_TOLD, {"id": row.id, "told": row.detections, "after": after})

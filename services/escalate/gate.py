@@ -1,10 +1,10 @@
 """The severity gate (P2) and who is paged for an escalation (P3)."""
 
+import json
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from prometheus_client import Counter
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,16 +33,16 @@ _SEVERITY = text(
     " regions = EXCLUDED.regions, inputs = EXCLUDED.inputs"
 )
 _RAISE = text(
-    "INSERT INTO escalations (id, incident_id, severity, owning_team, engaged_teams,"
+    "INSERT INTO escalations (escalation_id, incident_id, severity, owning_team, engaged_teams,"
     " routing_rules, by_policy, raised_at)"
     " VALUES (:id, :incident, :severity, :owner, :engaged, :rules, true, :now)"
     " ON CONFLICT (incident_id) DO NOTHING"
 )
 _CONFIRM = text(
-    "INSERT INTO escalations (id, incident_id, severity, owning_team, engaged_teams,"
+    "INSERT INTO escalations (escalation_id, incident_id, severity, owning_team, engaged_teams,"
     " routing_rules, by_policy, raised_at, confirmed_at)"
     " VALUES (:id, :incident, :severity, :owner, :engaged, :rules, false, :now, :now)"
-    " ON CONFLICT (incident_id) DO UPDATE SET id = EXCLUDED.id,"
+    " ON CONFLICT (incident_id) DO UPDATE SET escalation_id = EXCLUDED.escalation_id,"
     " owning_team = EXCLUDED.owning_team, confirmed_at = EXCLUDED.confirmed_at"
 )
 _INCIDENT = text("SELECT title, severity, services, regions, inputs FROM incidents WHERE id = :id")
@@ -65,8 +65,7 @@ async def on_severity_set(
 
     SEV3 and SEV4 wait for the service team, and for a severity that is raised later.
     """
-    inputs = orjson.dumps(event.inputs, default=str).decode()
-    row = {**_about(event), "severity": event.level, "inputs": inputs}
+    row = {**_about(event), "severity": event.level, "inputs": json.dumps(event.inputs)}
     await connection.execute(_SEVERITY, row)
     if not escalates_by_policy(event.level):
         return False
@@ -108,23 +107,24 @@ async def on_escalated(
     known = (await connection.execute(_INCIDENT, {"id": event.incident_id})).one_or_none()
     level = (known.severity if known else None) or "SEV?"
     services, regions = (known.services, known.regions) if known else ([], [])
-    inputs = orjson.loads(known.inputs) if known else {}
+    inputs = json.loads(known.inputs) if known else {}
     routing = route(directory, level, inputs, services, regions)
+    # What people typed: a text that PostgreSQL refuses would hold up every incident after it.
+    owner = printable(event.owning_team) or routing.owning_team
     escalation = {
         "id": event.escalation_id,
         "incident": event.incident_id,
         "severity": level,
-        "owner": event.owning_team,
-        "engaged": list(dict.fromkeys([event.owning_team, *routing.engaged[1:]])),
+        "owner": owner,
+        "engaged": list(dict.fromkeys([owner, *routing.engaged[1:]])),
         "rules": list(routing.rules),
         "now": now,
     }
     await connection.execute(_CONFIRM, escalation)
     title = f": {known.title}" if known and known.title else ""
     reason = f"take on {event.number} ({level}){title}"
-    await order_page(
-        connection, event.escalation_id, event.incident_id, event.owning_team, channel, reason, now
-    )
+    cause = derived_id("escalated", event.incident_id, event.escalation_id)
+    await order_page(connection, cause, event.incident_id, owner, channel, reason, now)
 
 
 def _about(event: IncidentOpenedV1 | SeveritySetV1) -> dict[str, Any]:

@@ -14,7 +14,7 @@ __all__ = ["AUTO_ESCALATED", "Routing", "escalates_by_policy", "route"]
 
 # SEV3 and SEV4 wait for the service team's own EscalateIncident (§3.8 P2).
 AUTO_ESCALATED = frozenset({"SEV0", "SEV1", "SEV2"})
-_WIDE = frozenset({"datacenter", "region", "multi_region"})
+_WIDE = ("datacenter", "region", "multi_region")  # a tuple: people may send any JSON
 _SHORT_REGIME = "critical_infrastructure_or_24h_regime"
 
 

@@ -139,7 +139,7 @@ async def telling_detections(
 async def record_proposal(
     connection: AsyncConnection, group_id: UUID, proposal: IncidentProposedV1, now: datetime
 ) -> None:
-    """Write down that *group_id* is proposed, and which detections cases knows by it."""
+    """Write down that *group_id* is proposed, with all the detections that it has now."""
     row: dict[str, Any] = {
         "id": group_id,
         "incident": proposal.incident_id,
@@ -147,11 +147,10 @@ async def record_proposal(
         "body": proposal.model_dump_json(exclude={"detections"}, exclude_none=True),
     }
     await connection.execute(_PROPOSED, row)
-    await mark_told(connection, proposal.detections)
 
 
 async def mark_told(connection: AsyncConnection, detections: Iterable[DetectionRaisedV1]) -> None:
-    """Write down that cases has these detections verbatim."""
+    """Write down that these need not be shown to cases again."""
     ids = [detection.detection_id for detection in detections]
     if ids:
         await connection.execute(_TOLD, {"ids": ids})

@@ -10,6 +10,7 @@ from services.escalate.pages import order_page
 from services.escalate.proposal import Policies, propose
 from services.escalate.sighting import Sighting, sighting_of
 from services.escalate.store import (
+    mark_told,
     open_groups,
     record_detection,
     record_proposal,
@@ -70,9 +71,11 @@ def _is_kept(group: Group, sighting: Sighting) -> bool:
 async def _propose(
     connection: AsyncConnection, group: Group, policies: Policies, channel: str, now: datetime
 ) -> None:
-    proposal = propose(group, await telling_detections(connection, group.id), policies, now)
+    telling = await telling_detections(connection, group.id)
+    proposal = propose(group, telling, policies, now)
     await enqueue(connection, [outgoing(proposal, source="escalate")])
     await record_proposal(connection, group.id, proposal, now)
+    await mark_told(connection, telling)
     for team in policies.directory.teams_of(proposal.services)[:MOST_TEAMS]:
         reason = f"set the severity of {proposal.title}"
         await order_page(

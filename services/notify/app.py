@@ -39,7 +39,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
-        engine = create_engine(database_url, "notify", pool_size=5 + settings.dispatch_workers // 2)
+        engine = create_engine(database_url, "notify")
         seed = settings.nats_nkey_seed
         async with Bus(
             settings.nats_url, "notify", seed.get_secret_value() if seed else None

@@ -21,13 +21,10 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from services.ingest.sources import Source
 from shared.clock import parse_instant, utc_now
-from shared.contracts.ingest import Logsource
 from tests.support.waiting import until
 from tocsin.demo_events import benign_events
 from tocsin.memory import resident_mib
-from tocsin.sources import add_source
 from tocsin.stack import Stack, StackOptions
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.system]
@@ -35,6 +32,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.system]
 EVENTS = int(os.environ.get("TOCSIN_BENCH_EVENTS", "40000"))
 BATCH, CONNECTIONS = 100, 16
 MARKERS = 200
+SOURCES = {"bench": {"category": "application", "service": "api"}}
 
 
 def fdatasync_ms(folder: Path) -> float:
@@ -55,7 +53,9 @@ async def stack() -> AsyncIterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="tocsin-bench-"))
     folder.chmod(0o711)
     try:
-        async with Stack(StackOptions(root=folder / "p", random_ports=True)) as stack:
+        async with Stack(
+            StackOptions(root=folder / "p", random_ports=True, sources=SOURCES)
+        ) as stack:
             yield stack
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -89,8 +89,7 @@ async def pour(client: httpx.AsyncClient, url: str, bodies: list[bytes]) -> floa
 
 @pytest.mark.timeout(900)
 async def test_ingest_to_detection(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    source = Source(id="bench", logsource=Logsource(category="application", service="api"))
-    key = await add_source(stack.platform.dsn, stack.home.secrets.get("ingest.key-pepper"), source)
+    key = stack.key("bench")
     url = f"{stack.urls['ingest']}/v1/events"
     events = list(benign_events(EVENTS, utc_now()))
     bodies = [b"\n".join(events[i : i + BATCH]) for i in range(0, EVENTS, BATCH)]

@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.bus import Bus
 from shared.db import create_engine
 from shared.ids import new_secret, uuid7
-from shared.migrate import migrate, role_name
+from shared.migrate import migrate
 from shared.settings import ServiceSettings
-from shared.topology import IDENTITIES, SERVICES
+from shared.topology import IDENTITIES, SERVICES, role_name
 from tests.support.waiting import until
 from tocsin.bootstrap import bootstrap
 from tocsin.embedded.nats import EmbeddedNats

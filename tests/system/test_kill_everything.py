@@ -11,8 +11,6 @@ import asyncpg
 import httpx
 import pytest
 
-from services.ingest.sources import Source
-from shared.contracts.ingest import Logsource
 from shared.ids import derived_id
 from shared.topology import SERVICES
 from tests.support.waiting import until
@@ -20,13 +18,13 @@ from tocsin.people import Person
 from tocsin.reading import Chunk
 from tocsin.send import Target, post_chunk
 from tocsin.sinks import Mailbox, mailbox
-from tocsin.sources import add_source
 from tocsin.stack import Stack, StackOptions
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 BATCHES, BATCH = 80, 50
 ATTACKED = 16
+SOURCES = {"web": {"service": "api", "region": "eu-west", "category": "application"}}
 INVENTORY = Path(__file__).resolve().parents[2] / "services/notify/examples/inventory.yml"
 
 
@@ -79,7 +77,9 @@ async def test_nothing_is_lost_or_doubled(place: Path) -> None:
             "TOCSIN_NOTIFY_SMTP_PORT": str(box.port),
             "TOCSIN_NOTIFY_SMTP_SECURITY": "none",
         }
-        options = StackOptions(root=place / "p", random_ports=True, environment=environment)
+        options = StackOptions(
+            root=place / "p", random_ports=True, environment=environment, sources=SOURCES
+        )
         async with Stack(options) as stack:
             accepted = await pour_while_killing(stack, client)
             await until(lambda: ready(stack, client), 60)
@@ -90,10 +90,7 @@ async def test_nothing_is_lost_or_doubled(place: Path) -> None:
 
 async def pour_while_killing(stack: Stack, client: httpx.AsyncClient) -> set[UUID]:
     """Send all batches while every part is killed once; return the ids of what was accepted."""
-    source = Source(id="web", service="api", region="eu-west",
-                    logsource=Logsource(category="application", service="api"))  # fmt: skip
-    pepper = stack.home.secrets.get("ingest.key-pepper")
-    key = await add_source(stack.platform.dsn, pepper, source)
+    key = stack.key("web")
     target = Target(stack.urls["ingest"], key)
     victims = dict(
         zip(
@@ -169,7 +166,7 @@ async def one_incident_each(stack: Stack, client: httpx.AsyncClient) -> str:
         stack, "SELECT position FROM cases.events ORDER BY position"
     )]  # fmt: skip
     assert positions == list(range(1, len(positions) + 1))  # gapless
-    return found[0]["incident_id"]
+    return str(found[0]["incident_id"])
 
 
 async def customers_hear_once(
@@ -190,8 +187,15 @@ async def customers_hear_once(
     await bob.does(incident, "form-v-team", lead="bob",
                    members=[{"person": p, "kind": k} for p, k in members])  # fmt: skip
     await bob.does(incident, "record-summary", summary="s", potential_impact="i")
-    await alice.does(incident, "set-priority", priority="P1", functional="low",
-                     informational="privacy_breach", recoverability="regular", reason="r")  # fmt: skip
+    await alice.does(
+        incident,
+        "set-priority",
+        priority="P1",
+        functional="low",
+        informational="privacy_breach",
+        recoverability="regular",
+        reason="r",
+    )
     await bob.does(incident, "confirm", rationale="r", justification="seen by us")
     await alice.does(incident, "set-scope", include=[{"region": "eu-west"}])
     path = f"/v1/incidents/{incident}/affected-lists"

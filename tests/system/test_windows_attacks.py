@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -14,12 +15,13 @@ import pytest
 from shared.ids import derived_id
 from tests.support.waiting import until
 from tests.system.test_kill_everything import person, rows
+from tocsin.people import Person
 from tocsin.reading import chunks, open_log
-from tocsin.sources import LOCAL_SOURCE, default_key
-from tocsin.stack import Stack, StackOptions
+from tocsin.stack import LOCAL_SOURCE, Stack, StackOptions
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus, pytest.mark.timeout(280)]
 
+Json = dict[str, Any]
 RULES = (
     "rules", "rules-emerging-threats", "rules-threat-hunting", "rules-placeholder",
     "rules-compliance",
@@ -31,11 +33,12 @@ def places(folder: Path, names: list[str]) -> dict[UUID, tuple[str, int]]:
     found = {}
     for name in names:
         identity = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for chunk in chunks(open_log(folder / name)):
-            for index in range(chunk.count):
-                key = f"{identity}:{chunk.start}"
-                event = derived_id("event", None, LOCAL_SOURCE, key, index)
-                found[event] = (name, chunk.start + index)
+        with open_log(folder / name) as log:
+            for chunk in chunks(log):
+                for index in range(chunk.count):
+                    key = f"{identity}:{chunk.start}"
+                    event = derived_id("event", None, LOCAL_SOURCE, key, index)
+                    found[event] = (name, chunk.start + index)
     return found
 
 
@@ -50,7 +53,6 @@ async def test_hits_are_the_expected_ones(place: Path, corpus: Path) -> None:
         environment={"TOCSIN_DETECT_RULES": rules, "TOCSIN_DETECT_SHIPPED_PACK": "false"},
     )
     async with Stack(options) as stack, httpx.AsyncClient(timeout=30, trust_env=False) as client:
-        await default_key(stack.home, stack.platform.dsn)
         names = sorted(expected)
         said = await send(stack.home.root, [folder / name for name in names])
         assert "20,385 events accepted" in said
@@ -85,29 +87,22 @@ async def send(home: Path, files: list[Path]) -> str:
     return out.decode()
 
 
-async def incidents_name_rule_fields_and_values(bob, raised) -> None:  # type: ignore[no-untyped-def]
+async def incidents_name_rule_fields_and_values(bob: Person, raised: list[Json]) -> None:
+    """Every severe detection is counted in an incident; those listed say why they fired."""
     severe = {d["detection_id"] for d in raised if d["level"] in {"high", "critical"}}
     assert severe
 
-    async def shown() -> dict[str, dict[str, object]]:
-        found: dict[str, dict[str, object]] = {}
-        for row in (await bob.get("cases", "/v1/incidents?limit=200"))["items"]:
-            incident = await bob.get("cases", f"/v1/incidents/{row['incident_id']}")
-            found |= {d["detection_id"]: d for d in incident["detections"]}
-            found["counted"] = {
-                "n": int(found.get("counted", {}).get("n", 0)) + int(incident["detection_count"])
-            }  # type: ignore[call-overload]
-        return found
+    async def incidents() -> list[Json]:
+        rows = (await bob.get("cases", "/v1/incidents?limit=200"))["items"]
+        found = [await bob.get("cases", f"/v1/incidents/{r['incident_id']}") for r in rows]
+        counted = sum(i["detection_count"] for i in found)
+        return found if counted >= len(severe) else []
 
-    # Every detection is counted in an incident; each severe one that is listed says why it fired.
-    async def complete() -> dict[str, dict[str, object]] | None:
-        found = await shown()
-        return found if found.get("counted", {}).get("n", 0) >= len(severe) else None  # type: ignore[operator]
-
-    found = await until(complete, 60, every=1)
-    listed = [d for key, d in found.items() if key in severe]
+    found = await until(incidents, 60, every=1)
+    listed = [d for i in found for d in i["detections"] if d["detection_id"] in severe]
     assert listed
     for detection in listed:
         assert detection["title"]
+        assert detection["rule_id"]
         assert detection["reasons"], detection
-        assert all(r["selection"] and "value" in r for r in detection["reasons"])  # type: ignore[attr-defined]
+        assert all(r["selection"] and "value" in r for r in detection["reasons"])

@@ -65,8 +65,8 @@ def upgrade() -> None:
 
     -- At most one an incident (R08), and never without an owner.
     CREATE TABLE escalations (
-        id uuid PRIMARY KEY,
-        incident_id uuid NOT NULL UNIQUE,
+        incident_id uuid PRIMARY KEY,
+        escalation_id uuid NOT NULL,
         severity text NOT NULL,
         owning_team text NOT NULL CHECK (owning_team <> ''),
         engaged_teams text[] NOT NULL,
@@ -98,6 +98,6 @@ def upgrade() -> None:
         TO tocsin_escalate;
     GRANT UPDATE ON detection_groups, incidents TO tocsin_escalate;
     GRANT UPDATE (told) ON detections TO tocsin_escalate;
-    GRANT UPDATE (id, owning_team, confirmed_at) ON escalations TO tocsin_escalate;
+    GRANT UPDATE (escalation_id, owning_team, confirmed_at) ON escalations TO tocsin_escalate;
     GRANT UPDATE (attempts, next_attempt_at, last_error, sent_at) ON pages TO tocsin_escalate;
     """)

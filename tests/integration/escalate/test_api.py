@@ -1,5 +1,6 @@
 """What escalate answers, and what it refuses."""
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -86,14 +87,16 @@ async def test_proposals_and_pages_are_paged(world: World, escalate: httpx.Async
             found = detection(f"paged-{n}", entities={"host": f"paged-{n}"})
             await bus.publish(outgoing(found, source="detect"), stream="DETECTIONS")
     for path, key in (("/v1/proposals", "incident_id"), ("/v1/pages", "page_id")):
-        await until(lambda path=path: _at_least(escalate, path, 5))
+        await until(partial(_at_least, escalate, path, 5))
         whole = (await escalate.get(path)).json()["items"]
-        walked, cursor = [], ""
-        while cursor is not None:
-            page = (await escalate.get(f"{path}?limit=2{cursor}")).json()
+        walked: list[Any] = []
+        query: dict[str, Any] | None = {"limit": 2}
+        while query:
+            page = (await escalate.get(path, params=query)).json()
             assert len(page["items"]) <= 2
             walked += page["items"]
-            cursor = f"&cursor={page['next_cursor']}" if page["next_cursor"] else None
+            following = page["next_cursor"]
+            query = {"limit": 2, "cursor": following} if following else None
         assert [i[key] for i in walked] == [i[key] for i in whole]
     first = (await escalate.get("/v1/proposals?limit=1")).json()["items"][0]
     assert first["grouping"]["explanation"].startswith("1 detection of 1 rule on host paged-")

@@ -1,11 +1,13 @@
 """Severities in, escalations out: once an incident, with an owner, and with a page to it."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
+from services.escalate.pages import order_page
 from services.escalate.paging import ChannelError, Pager
 from shared.clock import utc_now
 from shared.cloudevents import outgoing
@@ -124,6 +126,24 @@ async def test_an_incident_that_the_service_team_escalated_is_paged_and_not_esca
     assert await told(world, EscalationRaisedV1, "0005") == []
 
 
+async def test_whatever_people_typed_does_not_hold_up_the_incidents_after_it(
+    world: World, escalate: httpx.AsyncClient
+) -> None:
+    inputs = {"scope": ["region"], "privacy": {"a": "\x00"}, "service": 10**30}
+    await tell(
+        world,
+        opened("0006").model_copy(update={"title": "a\x00b\n"}),
+        severity("0006", "SEV2", services=["s\x00"], regions=["\x00"], inputs=inputs),
+        escalated("0006", uuid7(), "te\x00am"),
+        escalated("0007", uuid7(), "\x00"),
+    )
+    await settled(world)
+    (paged,) = await until(lambda: told(world, TeamPagedV1, "0006"))
+    assert (paged.team, paged.reason) == ("te am", "take on TOCSIN-2026-0006 (SEV2): a b")
+    (paged,) = await until(lambda: told(world, TeamPagedV1, "0007"))
+    assert paged.team == "sr-global"
+
+
 async def test_a_page_that_a_channel_refuses_stays_on_the_ledger_and_is_tried_again(
     world: World,
 ) -> None:
@@ -138,10 +158,6 @@ async def test_a_page_that_a_channel_refuses_stays_on_the_ledger_and_is_tried_ag
             self.sent.append(page.id)
             if self.failing:
                 raise ChannelError("the pager is off\x00")
-
-    from datetime import timedelta
-
-    from services.escalate.pages import order_page
 
     channel, engine, now = Flaky(), world.engine("escalate"), utc_now() + timedelta(days=365)
     pager = Pager(engine, {"flaky": channel}, lambda: now, lambda: None)

@@ -1,6 +1,7 @@
 """Grouping: which detections are one thing, whatever the order they come in."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,8 +31,6 @@ class Desk:
         return [self._take(d) for d in detections]
 
     def _take(self, found: DetectionRaisedV1) -> Outcome:
-        from dataclasses import replace
-
         sighting = sighting_of(found)
         known = [g for g in self.groups.values() if g.key == sighting.key]
         outcome = receive(known, sighting, self.rules)

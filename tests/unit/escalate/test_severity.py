@@ -8,6 +8,7 @@ import pytest
 from services.escalate.policy import (
     CRITERIA,
     LEVELS,
+    SHIPPED_SEVERITY,
     Bands,
     Criterion,
     SeverityPolicy,
@@ -169,7 +170,11 @@ def test_the_preview_is_plain_data_and_takes_null_for_missing() -> None:
 
 def test_versions_stand_side_by_side_and_each_result_names_its_own() -> None:
     old = severity_policy()
-    text = old_text().replace('"2026.11.0"', '"2027.1.0"').replace("personal: 25", "personal: 30")
+    text = (
+        SHIPPED_SEVERITY.read_text()
+        .replace('"2026.11.0"', '"2027.1.0"')
+        .replace("personal: 25", "personal: 30")
+    )
     new = parse_severity_policy(text)
     inputs = {**NOTHING, "privacy": "personal"}
     first, second = assess(old, inputs), assess(new, inputs)
@@ -177,9 +182,3 @@ def test_versions_stand_side_by_side_and_each_result_names_its_own() -> None:
     assert second.points == first.points + 5
     assert first.digest != second.digest
     assert assess(old, first.inputs) == first
-
-
-def old_text() -> str:
-    from services.escalate.policy import SHIPPED_SEVERITY
-
-    return SHIPPED_SEVERITY.read_text()
