@@ -4,7 +4,6 @@
 """
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -60,4 +59,4 @@ def test_readers_ignore_what_they_do_not_know(subject: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(write_new())
+    write_new()
