@@ -18,6 +18,7 @@ from services.cases.settings import Settings
 from services.cases.store import EventStore
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
+from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.reconcile import Reconciler
@@ -72,8 +73,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 async with background(
                     relay.run(),
                     project.run(),
-                    bus.consume(consumer("cases-escalations"), told.on_escalations),
-                    bus.consume(consumer("cases-notifications"), told.on_notifications),
+                    consume(bus, consumer("cases-escalations"), told.on_escalations),
+                    consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
                     yield State(
                         checks={

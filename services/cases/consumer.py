@@ -13,8 +13,8 @@ from services.cases.handle import UnknownIncidentError, handle
 from services.cases.numbers import next_number
 from services.cases.store import EventStore, OverloadedError, VersionConflict
 from services.cases.translate import Told, from_escalations, from_notifications
-from shared.bus import Delivery, TransientError
 from shared.clock import Clock
+from shared.consume import Delivery, TransientError
 from shared.db import is_transient
 from shared.ids import derived_id
 

@@ -13,6 +13,7 @@ from services.detect.ruleset import PACK, Ruleset
 from services.detect.settings import Settings
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
+from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.outbox import relay_once
@@ -47,7 +48,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
             handler = BlockHandler(engine, ruleset, outbox, clock)
             async with background(
-                rules.run(), outbox.run(), bus.consume(consumer("detect-events"), handler)
+                rules.run(), outbox.run(), consume(bus, consumer("detect-events"), handler)
             ):
                 yield State(
                     checks={

@@ -10,8 +10,8 @@ from services.detect.detection import detection_of, event_of
 from services.detect.rules.match import Matcher
 from services.detect.ruleset import Ruleset
 from services.detect.store import record_block
-from shared.bus import Delivery, TransientError
 from shared.clock import Clock
+from shared.consume import Delivery, TransientError
 from shared.contracts.base import ContractError
 from shared.contracts.detect import DetectionRaisedV1
 from shared.contracts.ingest import Envelope, decode_block

@@ -20,6 +20,7 @@ from services.escalate.settings import Settings, load_policies
 from services.escalate.state import State
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
+from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.reconcile import Reconciler
@@ -66,8 +67,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 outbox.run(),
                 pages.run(),
                 extensions.run(),
-                bus.consume(consumer(DETECTIONS_CONSUMER), on_detection),
-                bus.consume(consumer(CASES_CONSUMER), on_case),
+                consume(bus, consumer(DETECTIONS_CONSUMER), on_detection),
+                consume(bus, consumer(CASES_CONSUMER), on_case),
             ):
                 yield State(
                     checks={

@@ -10,8 +10,8 @@ from services.escalate.gate import on_escalated, on_opened, on_severity_set
 from services.escalate.proposal import Policies
 from services.escalate.store import close_group
 from services.escalate.triage import triage
-from shared.bus import Delivery, TransientError
 from shared.clock import Clock
+from shared.consume import Delivery, TransientError
 from shared.contracts.cases import (
     IncidentClosedV1,
     IncidentDismissedV1,

@@ -21,6 +21,7 @@ from services.notify.state import State
 from services.notify.webhook import WebhookChannel
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
+from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.outbox import relay_once
@@ -84,7 +85,7 @@ def create_app(
                 outbox.run(),
                 scopes.run(),
                 *(worker.run() for worker in workers),
-                bus.consume(consumer(DURABLE), cases.handle),
+                consume(bus, consumer(DURABLE), cases.handle),
             ):
                 yield State(
                     checks={

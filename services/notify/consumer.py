@@ -13,9 +13,9 @@ from services.notify.incidents import Incident, ScopeRecord
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.obligation_book import ObligationBook
 from services.notify.scope import ScopeError, check
-from shared.bus import Delivery, TransientError
 from shared.clock import Clock
 from shared.cloudevents import outgoing
+from shared.consume import Delivery, TransientError
 from shared.contracts.base import Contract, ContractError
 from shared.contracts.cases import (
     IncidentConfirmedV1,

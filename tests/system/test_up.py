@@ -119,7 +119,7 @@ async def test_servers_of_ones_own_replace_the_embedded_ones(place: Path) -> Non
     broker = EmbeddedNats(
         place / "nats", authorization=authorization(SecretFiles(home / "secrets")), durable=False
     )
-    await broker.start()
+    await asyncio.gather(postgres.start(), broker.start())
     try:
         async with (
             httpx.AsyncClient(timeout=20, trust_env=False) as client,

@@ -10,9 +10,10 @@ from sqlalchemy import text
 from services.escalate.consumer import DetectionHandler
 from services.escalate.grouping import Rules
 from services.escalate.proposal import Policies
-from shared.bus import Bus, Delivery
+from shared.bus import Bus
 from shared.clock import utc_now
 from shared.cloudevents import outgoing
+from shared.consume import Delivery
 from shared.contracts.cases import IncidentDismissedV1
 from shared.contracts.detect import DetectionRaisedV1
 from shared.contracts.escalate import IncidentProposedV1, ProposalExtendedV1, TeamPagedV1

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from shared.bus import Bus, BusUnavailableError, Delivery, Handler, TransientError
+from shared.bus import Bus, BusUnavailableError
 from shared.cloudevents import Outgoing, outgoing
+from shared.consume import Delivery, Handler, TransientError, consume
 from shared.contracts.base import ContractError
 from shared.contracts.escalate import TeamPagedV1
 from shared.ids import uuid7
@@ -40,7 +41,7 @@ async def say(world: World, *teams: str) -> None:
 @asynccontextmanager
 async def listening(world: World, identity: str, durable: str, handler: Handler):  # type: ignore[no-untyped-def]
     async with world.bus(identity) as bus:
-        task = asyncio.create_task(bus.consume(consumer(durable), handler))
+        task = asyncio.create_task(consume(bus, consumer(durable), handler))
         try:
             yield bus
         finally:

@@ -1,0 +1,215 @@
+"""Consume a durable: every message meets exactly one fate.
+
+Acknowledged, after its effect is committed; tried again later, because the world failed; held in
+place, on an ordered consumer; or moved to the dead letters, because the message itself is bad or
+fails time after time.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from prometheus_client import Counter, Histogram
+
+from shared.bus import PUBLISH_TIMEOUT, Bus, BusUnavailableError
+from shared.cloudevents import Outgoing
+from shared.contracts.base import ContractError
+from shared.ids import jitter
+from shared.topology import DLQ, ConsumerSpec
+from shared.trace import traced
+
+__all__ = ["Delivery", "Handler", "TransientError", "consume"]
+
+HEARTBEAT = 10.0  # a third of the consumers' ack_wait
+EXPIRES = 5.0  # of a pull request, seconds
+RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
+WORLD_DELAYS = RETRY_DELAYS[:3]
+MAX_FAILURES = 8
+
+log = structlog.get_logger()
+_consumed = Counter("tocsin_bus_consumed_total", "Messages by fate", ["consumer", "fate"])
+_handling = Histogram("tocsin_bus_handling_seconds", "Time to handle a message", ["consumer"])
+
+
+class TransientError(Exception):
+    """Raised by a handler: the world failed, not the message. It is tried again without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as a handler sees it."""
+
+    subject: str
+    headers: Mapping[str, str]
+    data: bytes
+    stream_seq: int
+    attempt: int
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+async def consume(bus: Bus, spec: ConsumerSpec, handler: Handler) -> None:
+    """Hand every message of *spec* to *handler* until cancelled, broker there or not."""
+    fates = _Fates(bus, spec, handler)
+    while True:
+        try:
+            await _pull(bus.client, spec, fates)
+        except BusUnavailableError:
+            await asyncio.sleep(jitter(0.5))
+        except (nats.errors.Error, OSError) as error:
+            log.warning("consumer interrupted", consumer=spec.durable, error=repr(error))
+            await asyncio.sleep(jitter(1.0))
+
+
+async def _pull(client: Client, spec: ConsumerSpec, fates: "_Fates") -> None:
+    """Ask for messages and handle them, as they come, until the broker no longer answers.
+
+    One request is open at a time; what it brings is handled at once, without waiting until it is
+    full. A request can be lost in a broker's restart without an error: one that outlives its own
+    expiry without a word ends this subscription, and the caller makes another.
+    """
+    inbox = client.new_inbox()
+    subject = f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable}"
+    request = json.dumps({"batch": spec.batch, "expires": int(EXPIRES * 1e9)}).encode()
+    waiting: deque[Msg] = deque()
+    arrived = asyncio.Event()
+
+    async def on_message(message: Msg) -> None:
+        waiting.append(message)
+        arrived.set()
+
+    subscription = await client.subscribe(inbox, cb=on_message)
+    heartbeat = asyncio.create_task(_keep_alive(waiting))
+    open_for = 0
+    try:
+        while True:
+            if open_for == 0:
+                await client.publish(subject, request, reply=inbox)
+                open_for = spec.batch
+            if not waiting:
+                arrived.clear()
+                try:
+                    await asyncio.wait_for(arrived.wait(), EXPIRES * 2)
+                except TimeoutError:
+                    return
+            message = waiting[0]
+            if status := _status(message):
+                open_for = 0
+                if status not in {"404", "408"}:  # nothing there, or expired: both ordinary
+                    log.warning("consumer", consumer=spec.durable, status=status)
+                    await asyncio.sleep(jitter(1.0))
+            else:
+                open_for -= 1
+                await fates.meet(message)
+            waiting.popleft()
+    finally:
+        heartbeat.cancel()
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await subscription.unsubscribe()
+            for message in waiting:  # given back at once, not after ack_wait
+                if not _status(message):
+                    await message.nak()
+
+
+def _status(message: Msg) -> str | None:
+    return (message.headers or {}).get("Status") if not message.data else None
+
+
+async def _keep_alive(waiting: deque[Msg]) -> None:
+    """Tell the broker that what is here is still being worked on and not to be given away."""
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        for message in list(waiting):
+            if not _status(message):
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await message.in_progress()
+
+
+class _Fates:
+    """Decides and carries out the fate of each message of one consumer."""
+
+    def __init__(self, bus: Bus, spec: ConsumerSpec, handler: Handler) -> None:
+        self._bus, self._spec, self._handler = bus, spec, handler
+        self._failures: dict[int, int] = {}
+
+    async def meet(self, message: Msg) -> None:
+        meta = message.metadata
+        seq = meta.sequence.stream
+        headers = dict(message.headers or {})
+        delivery = Delivery(message.subject, headers, message.data, seq, meta.num_delivered)
+        with traced(headers), _handling.labels(self._spec.durable).time():
+            try:
+                await self._attempt(delivery)
+            except TransientError as error:
+                log.warning("will retry", consumer=self._spec.durable, seq=seq, error=str(error))
+                delay = WORLD_DELAYS[min(meta.num_delivered, len(WORLD_DELAYS)) - 1]
+                await self._again(message, delay, "retried")
+            except ContractError as error:
+                await self._bury(message, str(error))
+            except Exception as error:
+                failures = self._failures[seq] = self._failures.get(seq, 0) + 1
+                log.exception(
+                    "handler failed", consumer=self._spec.durable, seq=seq, times=failures
+                )
+                if failures >= MAX_FAILURES and not self._spec.in_order:
+                    await self._bury(message, repr(error))
+                else:
+                    delay = RETRY_DELAYS[min(failures, len(RETRY_DELAYS)) - 1]
+                    await self._again(message, delay, "failed")
+            else:
+                await message.ack_sync(timeout=PUBLISH_TIMEOUT)
+                self._failures.pop(seq, None)
+                _consumed.labels(self._spec.durable, "acknowledged").inc()
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        """Run the handler; an ordered consumer waits out the world's failures in place."""
+        delay = 0.2
+        while True:
+            try:
+                await self._handler(delivery)
+            except TransientError as error:
+                if not self._spec.in_order:
+                    raise
+                log.warning("holding the line", consumer=self._spec.durable, error=str(error))
+                await asyncio.sleep(jitter(delay))
+                delay = min(delay * 2, 10.0)
+            else:
+                return
+
+    async def _again(self, message: Msg, delay: float, fate: str) -> None:
+        _consumed.labels(self._spec.durable, fate).inc()
+        await message.nak(delay=jitter(delay))
+
+    async def _bury(self, message: Msg, reason: str) -> None:
+        """Move *message* to the dead letters; it leaves the consumer only once it is there."""
+        headers = dict(message.headers or {})
+        seq = message.metadata.sequence.stream
+        printable = " ".join(reason[:1000].encode("ascii", "replace").decode().split())
+        dead = Outgoing(
+            f"{self._spec.durable}:{headers.get('Nats-Msg-Id', seq)}",
+            f"tocsin.v1.dlq.{self._spec.durable}",
+            message.data,
+            {
+                **{k: v for k, v in headers.items() if not k.startswith("Nats-")},
+                "tocsin-reason": printable,
+                "tocsin-subject": message.subject,
+                "tocsin-stream-seq": str(seq),
+            },
+        )
+        try:
+            await self._bus.publish(dead, stream=DLQ.name)
+        except BusUnavailableError:
+            await self._again(message, RETRY_DELAYS[1], "retried")
+            return
+        log.error("dead letter", consumer=self._spec.durable, reason=reason, seq=seq)
+        _consumed.labels(self._spec.durable, "dead").inc()
+        await message.term()
+        self._failures.pop(seq, None)
