@@ -4,6 +4,7 @@ The form is found by looking: gzip or zstd by magic number, JSON by its first by
 or documents one after another), text lines otherwise.
 """
 
+import codecs
 import gzip
 import io
 import json
@@ -22,6 +23,7 @@ __all__ = ["Chunk", "ReadingError", "chunks", "open_log"]
 CHUNK_ITEMS = 500
 CHUNK_BYTES = 1 << 20
 MAX_LINE = 1 << 20
+MAX_DOCUMENT = 64 << 20
 _LOOK = 1 << 16
 _SPACE = " \t\r\n,"
 
@@ -90,22 +92,29 @@ def chunks(log: Log) -> Iterator[Chunk]:
         head = log.stream.peek(_LOOK).removeprefix(b"\xef\xbb\xbf").lstrip()
         if head[:1] == b"[":
             yield from _documents(log, inside_array=True)
-        elif head[:1] == b"{":
-            first = head.split(b"\n", 1)
-            if len(first) == 1 or _is_document(first[0]):
-                yield from _lines(log, is_text=False)
-            else:
-                yield from _documents(log, inside_array=False)
-        else:
+        elif head[:1] != b"{":
             yield from _lines(log, is_text=True)
+        elif _has_whole_lines(head):
+            yield from _lines(log, is_text=False)
+        else:
+            yield from _documents(log, inside_array=False)
     except (OSError, EOFError, zstandard.ZstdError) as error:
         raise ReadingError(f"{log.name}: {error}") from error
+
+
+def _has_whole_lines(head: bytes) -> bool:
+    """Tell JSON lines from documents laid out in some other way: a line that is a whole document.
+
+    Not only the first one is looked at, since that one may be broken.
+    """
+    complete = head.split(b"\n")[:-1][:20]
+    return any(line[:1] == b"{" and _is_document(line) for line in complete)
 
 
 def _is_document(data: bytes) -> bool:
     try:
         json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -127,8 +136,13 @@ def _lines(log: Log, *, is_text: bool) -> Iterator[Chunk]:
 def _documents(log: Log, *, inside_array: bool) -> Iterator[Chunk]:
     """Documents one after another, or the elements of one array, read as they come."""
     decoder = json.JSONDecoder()
-    reader = io.TextIOWrapper(log.stream, encoding="utf-8-sig", errors="surrogateescape")
-    text = reader.read(_LOOK).lstrip()
+    decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
+
+    def more(wanted: int) -> str:
+        data = log.stream.read(wanted)
+        return decode(data, final=not data)
+
+    text = more(_LOOK).lstrip()
     if inside_array:
         text = text[1:]
     start, items, size, number = 0, [], 0, 0
@@ -139,19 +153,15 @@ def _documents(log: Log, *, inside_array: bool) -> Iterator[Chunk]:
             ended = True
             break
         try:
-            if not text:
-                raise json.JSONDecodeError("empty", text, 0)
             _, end = decoder.raw_decode(text)
-        except ValueError as error:
-            more = reader.read(max(_LOOK, len(text)))
-            if more and len(text) < 64 * MAX_LINE:
-                text += more
+        except (ValueError, RecursionError) as error:
+            fresh = more(max(_LOOK, len(text))) if len(text) < MAX_DOCUMENT else ""
+            if fresh:
+                text += fresh
                 continue
             if not text and not inside_array:
                 break
-            raise ReadingError(
-                f"{log.name}: item {number + 1} is no JSON document ({error.args[0]})"
-            ) from error
+            raise ReadingError(f"{log.name}: item {number + 1} is no JSON document") from error
         items.append(text[:end].encode("utf-8", "surrogateescape"))
         size += end
         number += 1
