@@ -29,6 +29,7 @@ __all__ = [
 
 ALGORITHMS = ("Ed25519", "EdDSA", "ES256", "RS256")
 LEEWAY = 60
+FRESH, REFRESH = 3600.0, 30.0  # seconds that fetched keys are used, and between attempts
 MAX_TOKEN = 8192
 
 log = structlog.get_logger()
@@ -69,15 +70,34 @@ class OidcKeys:
         self._client = client or httpx.AsyncClient(timeout=5, follow_redirects=False)
         self._keys: KeySet | None = None
         self._fetched = 0.0
+        self._not_before = 0.0
         self._lock = asyncio.Lock()
 
     async def keys(self, *, refresh: bool = False) -> KeySet:
         async with self._lock:
             age = time.monotonic() - self._fetched
-            if self._keys is None or age > 3600 or (refresh and age > 30):
-                self._keys = await self._fetch()
-                self._fetched = time.monotonic()
+            if age > FRESH or (refresh and age > REFRESH) or self._keys is None:
+                await self._renew()
+            if self._keys is None:
+                raise ProblemError(
+                    503,
+                    "provider_unavailable",
+                    "The identity provider does not answer, so nobody can be recognised.",
+                    headers={"Retry-After": str(int(REFRESH))},
+                )
             return self._keys
+
+    async def _renew(self) -> None:
+        """Fetch the keys; if that fails, the known ones stay good and it is tried again later."""
+        if time.monotonic() < self._not_before:
+            return
+        self._not_before = time.monotonic() + REFRESH
+        try:
+            self._keys = await self._fetch()
+        except AuthError as error:
+            log.warning("identity provider", error=str(error))
+        else:
+            self._fetched = time.monotonic()
 
     async def _fetch(self) -> KeySet:
         try:
@@ -134,7 +154,8 @@ class JwtVerifier:
         named = groups if isinstance(groups, list) else []
         roles = {self.role_map.get(str(group), str(group)) for group in named}
         known = frozenset(Role(role) for role in roles if role in set(Role))
-        return Principal(subject, known, tenant if isinstance(tenant, str) else None)
+        expires = float(claims["exp"])
+        return Principal(subject, known, tenant if isinstance(tenant, str) else None, expires)
 
 
 async def _verify(verifier: JwtVerifier | None, token: str) -> Principal:

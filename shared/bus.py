@@ -14,6 +14,7 @@ import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.api import StreamInfo
 from prometheus_client import Counter
 
 from shared.cloudevents import Outgoing
@@ -65,8 +66,14 @@ class Bus:
                 await asyncio.wait_for(self._client.close(), 5)
 
     async def _connect(self) -> None:
+        """Keep a connection: it reconnects by itself, and is replaced if the client gave up."""
         delay = 0.1
         while True:
+            closed = asyncio.Event()
+
+            async def on_closed(closed: asyncio.Event = closed) -> None:
+                closed.set()
+
             try:
                 self._client = await nats.connect(
                     self._url,
@@ -78,13 +85,16 @@ class Bus:
                     ping_interval=10,
                     pending_size=16 << 20,
                     error_cb=self._on_error,
+                    closed_cb=on_closed,
                 )
             except (OSError, nats.errors.Error, TimeoutError) as error:
-                log.warning("broker not reachable", url=self._url, error=str(error) or repr(error))
+                log.warning("broker not reachable", error=str(error) or repr(error))
                 await asyncio.sleep(jitter(delay))
                 delay = min(delay * 2, 5.0)
             else:
-                return
+                delay = 0.1
+                await closed.wait()
+                log.warning("broker connection was closed")
 
     async def _on_error(self, error: Exception) -> None:
         log.warning("broker", error=str(error) or repr(error))
@@ -133,3 +143,18 @@ class Bus:
             raise BusUnavailableError(f"{stream} did not confirm: {reason}") from error
         _published.labels(message.subject).inc()
         return PubAck(ack.seq, bool(ack.duplicate))
+
+    async def last_sequence(self, stream: str) -> int:
+        """Return the number of the newest message that *stream* ever held."""
+        return int((await self._info(stream)).state.last_seq)
+
+    async def fill(self, stream: str) -> float:
+        """Return how full *stream* is, from 0 to 1; a full one refuses what comes."""
+        info = await self._info(stream)
+        return info.state.bytes / info.config.max_bytes if info.config.max_bytes else 0.0
+
+    async def _info(self, stream: str) -> StreamInfo:
+        try:
+            return await self.jetstream().stream_info(stream)
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise BusUnavailableError(f"{stream} cannot be looked at: {error!r}") from error

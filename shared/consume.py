@@ -64,7 +64,7 @@ async def consume(bus: Bus, spec: ConsumerSpec, handler: Handler) -> None:
             await _pull(bus.client, spec, fates)
         except BusUnavailableError:
             await asyncio.sleep(jitter(0.5))
-        except (nats.errors.Error, OSError) as error:
+        except (nats.errors.Error, OSError, ValueError) as error:
             log.warning("consumer interrupted", consumer=spec.durable, error=repr(error))
             await asyncio.sleep(jitter(1.0))
 

@@ -6,17 +6,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import asyncpg
+import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 __all__ = ["connect_arguments", "create_engine", "database_problem", "is_transient", "plain_url"]
 
-_TRANSIENT_STATES = frozenset(
-    {
-        "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53100", "53200", "53300",
-    }
-)  # fmt: skip
+log = structlog.get_logger()
+
+# SQLSTATE classes that blame what was asked: cardinality, data, integrity constraint.
+_OUR_FAULT = frozenset({"21", "22", "23"})
 
 
 def plain_url(url: str) -> tuple[str, dict[str, Any]]:
@@ -69,38 +69,41 @@ def create_engine(url: str, schema: str, *, pool_size: int = 3) -> AsyncEngine:
         max_overflow=7,
         pool_timeout=5,
         pool_pre_ping=True,
+        hide_parameters=True,  # what people wrote does not belong into logs
         connect_args=connect_arguments(schema, arguments),
     )
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether PostgreSQL could not be asked, or wants to be asked again."""
-    if isinstance(error, OSError | TimeoutError | PoolTimeoutError | InterfaceError):
+    """Tell whether PostgreSQL failed rather than what it was asked.
+
+    Everything but a refusal of the data itself may pass: a failover, a password being rotated, a
+    schema that is still to be migrated. Nothing may be given up for good because of those.
+    """
+    if isinstance(error, OSError | TimeoutError | PoolTimeoutError):
         return True
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError):
-        return True
-    if isinstance(error, asyncpg.PostgresError):
-        return error.sqlstate in _TRANSIENT_STATES
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
-        if error.connection_invalidated or state in _TRANSIENT_STATES:
-            return True
-        return (isinstance(error, OperationalError) and state is None) or (
-            state is not None and state.startswith("08")
-        )
-    return False
+        if state is not None:
+            return str(state)[:2] not in _OUR_FAULT
+        return error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate)[:2] not in _OUR_FAULT
+    return isinstance(error, asyncpg.InterfaceError)
 
 
 async def database_problem(engine: AsyncEngine, schema: str, revision: str) -> str | None:
-    """Return what keeps the database from being usable, or None (a readiness check)."""
+    """Return what keeps the database from being usable, or None (a readiness check).
+
+    Anybody may read the answer, so it names the part; the log has the reason.
+    """
     try:
         async with engine.connect() as connection:
-            found = (
-                await connection.exec_driver_sql(f'SELECT version_num FROM "{schema}".migrations')  # noqa: S608 - schema is one of our own names
-            ).scalar_one_or_none()
+            query = f'SELECT version_num FROM "{schema}".migrations'  # noqa: S608 - our own name
+            found = (await connection.exec_driver_sql(query)).scalar_one_or_none()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-        reason = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
-        return f"PostgreSQL: {reason[0]}"
+        log.warning("database not usable", error=str(getattr(error, "orig", None) or error))
+        return "PostgreSQL cannot be used; the log says why"
     if found != revision:
         return f"migrations of {schema} are at {found}, this program needs {revision}"
     return None

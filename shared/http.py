@@ -1,10 +1,15 @@
 """What every service's HTTP side has: problems, request ids, body bounds, probes and metrics."""
 
 import asyncio
+import math
+import os
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, NotRequired, TypedDict
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
@@ -21,10 +26,12 @@ from shared.trace import traced
 __all__ = ["Check", "ServiceState", "background", "service_app", "token_verifier"]
 
 MAX_BODY = 1 << 20
+READY_CACHE = 0.5
 
 Check = Callable[[], Awaitable[str | None]]
 """A readiness check: what is missing, or None."""
 
+log = structlog.get_logger()
 _requests = Counter("tocsin_http_requests_total", "Answers", ["service", "method", "status"])
 _duration = Histogram("tocsin_http_request_seconds", "Time to answer", ["service"])
 
@@ -80,12 +87,24 @@ class _Edge:
 async def background(*coroutines: Any) -> AsyncIterator[None]:
     """Run *coroutines* as tasks for as long as the block lasts, then cancel and await them."""
     tasks = [asyncio.create_task(c) for c in coroutines]
+    for task in tasks:
+        task.add_done_callback(_end_with)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _end_with(task: asyncio.Task[Any]) -> None:
+    """End the process with a background task that failed: half a service looks healthy and is not.
+
+    Whoever watches over the process starts it again.
+    """
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("background task failed", error=repr(error), exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def token_verifier(settings: ServiceSettings, clock: Clock = utc_now) -> JwtVerifier | None:
@@ -102,6 +121,18 @@ def token_verifier(settings: ServiceSettings, clock: Clock = utc_now) -> JwtVeri
     if settings.jwks_file:
         return JwtVerifier(JwksFile(settings.jwks_file), issuer=LOCAL_ISSUER, **common)
     return None
+
+
+async def _missing(checks: Mapping[str, Check]) -> dict[str, str]:
+    missing = {}
+    for name, check in checks.items():
+        try:
+            answer = await asyncio.wait_for(check(), 3)
+        except TimeoutError:
+            answer = "no answer within 3 s"
+        if answer is not None:
+            missing[name] = answer
+    return missing
 
 
 def service_app(
@@ -151,17 +182,20 @@ def service_app(
             {"status": "started" if started else "starting"}, 200 if started else 503
         )
 
+    asked: dict[str, str] = {}
+    asked_at = -math.inf
+    asking = asyncio.Lock()
+
     @app.get("/readyz", tags=["probes"], summary="Can it work? Names what is missing.")
     @public
     async def readyz(request: Request) -> Response:
-        missing = {}
-        for name, check in request.state.checks.items():
-            try:
-                answer = await asyncio.wait_for(check(), 3)
-            except TimeoutError:
-                answer = "no answer within 3 s"
-            if answer is not None:
-                missing[name] = answer
+        nonlocal asked, asked_at
+        # Anybody may ask, so the parts are asked at most twice a second.
+        async with asking:
+            if time.monotonic() - asked_at > READY_CACHE:
+                asked = await _missing(request.state.checks)
+                asked_at = time.monotonic()
+        missing = dict(asked)
         if app.state.draining:
             missing["process"] = "shutting down"
         ready = not missing

@@ -1,5 +1,6 @@
 """Who people and services are to Tocsin: roles, and the issuer of a platform without a provider."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,6 +35,7 @@ class Principal:
     id: str
     roles: frozenset[Role]
     tenant: str | None = None
+    expires: float = math.inf  # seconds since 1970
 
     def has(self, *roles: Role) -> bool:
         return not self.roles.isdisjoint(roles)

@@ -144,6 +144,11 @@ def permissions(identity: str) -> Permissions:
     if identity not in SERVICES:
         raise KeyError(f"no identity named {identity}")
     publish = ["$JS.API.INFO", f"tocsin.v1.{identity}.>"]
+    publish += [  # a relay looks whether its stream has lost anything, ingest how full its own are
+        f"$JS.API.STREAM.INFO.{stream.name}"
+        for stream in STREAMS
+        if any(subject.startswith(f"tocsin.v1.{identity}.") for subject in stream.subjects)
+    ]
     for spec in CONSUMERS:
         if spec.service == identity:
             # The server hashes ACK subjects since 2.15, so they cannot be narrowed to a consumer.
@@ -154,7 +159,7 @@ def permissions(identity: str) -> Permissions:
                 "$JS.ACK.>",
             ]
     if identity == "ingest":  # GET /v1/quarantine reads the stream, nothing consumes it
-        publish += ["$JS.API.STREAM.INFO.QUARANTINE", "$JS.API.STREAM.MSG.GET.QUARANTINE"]
+        publish.append("$JS.API.STREAM.MSG.GET.QUARANTINE")
     if identity == "cases":  # the relay resumes from its own stream's tail
-        publish += ["$JS.API.STREAM.INFO.CASES", "$JS.API.STREAM.MSG.GET.CASES"]
+        publish.append("$JS.API.STREAM.MSG.GET.CASES")
     return Permissions(list(dict.fromkeys(publish)), [inbox])

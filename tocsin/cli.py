@@ -40,13 +40,18 @@ class CommandError(UserError):
 
 
 def main() -> None:
-    """Run the command line; every expected failure is a sentence on standard error."""
+    """Run the command line; a failure is a sentence on standard error (TOCSIN_DEBUG shows all)."""
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (UserError, OSError) as error:
-        stderr.print(f"tocsin: {error or type(error).__name__}", style="red", markup=False)
+    except Exception as error:
+        if os.environ.get("TOCSIN_DEBUG"):
+            raise
+        sentence = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if not isinstance(error, UserError | OSError):
+            sentence += " (TOCSIN_DEBUG=1 shows where)"
+        stderr.print(f"tocsin: {sentence}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 

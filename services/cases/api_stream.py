@@ -26,7 +26,7 @@ router = APIRouter(tags=["views"])
 )
 async def stream(
     request: Request,
-    _: Reader,
+    principal: Reader,
     incident_id: Annotated[UUID | None, Query(description="only this one")] = None,
     after: Annotated[
         int | None, Query(ge=0, le=2**62, description="from now on, if not given")
@@ -41,7 +41,8 @@ async def stream(
     if position is None:
         position = await queries.projected()
     yield ServerSentEvent(comment=f"from {position}", retry=2000)
-    while not request.app.state.draining:
+    clock = request.state.clock
+    while not request.app.state.draining and clock().timestamp() < principal.expires:
         seen = projector.position
         rows = await queries.feed(position, incident_id, PAGE)
         for row in rows:
@@ -50,5 +51,6 @@ async def stream(
         if len(rows) < PAGE:
             # All that was projected when we asked has been sent; wait for something newer.
             position = max(position, seen)
-            while not await projector.moved(position, WAIT) and not request.app.state.draining:
-                pass
+            while not await projector.moved(position, WAIT):
+                if request.app.state.draining or clock().timestamp() >= principal.expires:
+                    break

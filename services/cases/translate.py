@@ -198,7 +198,8 @@ def _obligation(owed: ObligationIdentifiedV1, now: datetime) -> c.RecordFact:
     whom = f"{owed.recipient} ({owed.tenant})" if owed.tenant else owed.recipient
     text = f"{owed.regime} ({owed.phase}) owes {whom} a notice by {rfc3339(owed.due_at)}."
     data = owed.model_dump(mode="json", exclude={"event_id", "occurred_at", "incident_id"})
-    return _fact(FactKind.OBLIGATION_IDENTIFIED, owed.obligation_id, text, data, now)
+    # The message's id, not the obligation's: a revised deadline is a fact of its own.
+    return _fact(FactKind.OBLIGATION_IDENTIFIED, owed.event_id, text, data, now)
 
 
 def _sent(sent: NotificationSentV1, now: datetime) -> c.RecordFact:

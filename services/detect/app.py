@@ -16,7 +16,7 @@ from shared.clock import Clock, utc_now
 from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
-from shared.outbox import relay_once
+from shared.outbox import Relay
 from shared.reconcile import Reconciler
 from shared.settings import require
 from shared.topology import DETECTIONS, consumer
@@ -44,7 +44,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         async with Bus(
             settings.nats_url, "detect", seed.get_secret_value() if seed else None
         ) as bus:
-            outbox = Reconciler("outbox", lambda: relay_once(engine, bus, DETECTIONS.name), 0.5)
+            outbox = Reconciler("outbox", Relay(engine, bus, DETECTIONS.name).once, 0.5)
             rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
             handler = BlockHandler(engine, ruleset, outbox, clock)
             async with background(

@@ -15,7 +15,6 @@ from services.escalate.consumer import (
 from services.escalate.extension import extend_one
 from services.escalate.migrations import HEAD
 from services.escalate.paging import LogChannel, Pager
-from services.escalate.relay import relay_in_order
 from services.escalate.settings import Settings, load_policies
 from services.escalate.state import State
 from shared.bus import Bus
@@ -23,9 +22,10 @@ from shared.clock import Clock, utc_now
 from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
+from shared.outbox import Relay
 from shared.reconcile import Reconciler
 from shared.settings import require
-from shared.topology import consumer
+from shared.topology import ESCALATIONS, consumer
 
 __all__ = ["create_app"]
 
@@ -43,7 +43,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         async with Bus(
             settings.nats_url, "escalate", seed.get_secret_value() if seed else None
         ) as bus:
-            outbox = Reconciler("outbox", lambda: relay_in_order(engine, bus), 0.5)
+            outbox = Reconciler("outbox", Relay(engine, bus, ESCALATIONS.name).once, 0.5)
             pager = Pager(engine, {log_channel.name: log_channel}, clock, outbox.wake)
             pages = Reconciler("pages", pager.send_one, 1.0)
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from services.ingest import api
 from services.ingest.doors import native
+from services.ingest.fill import look_once
 from services.ingest.migrations import HEAD
 from services.ingest.settings import Settings
 from services.ingest.sources import SourceDirectory
@@ -15,6 +16,7 @@ from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
+from shared.reconcile import Reconciler
 from shared.settings import require
 
 __all__ = ["create_app"]
@@ -43,7 +45,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         ) as bus:
             writer = BlockWriter(bus, clock, settings.max_in_flight_bytes)
             pepper = settings.key_pepper.get_secret_value()
-            async with background(writer.run()):
+            fill = Reconciler("fill", lambda: look_once(bus), 15.0)
+            async with background(writer.run(), fill.run()):
                 yield State(
                     checks={
                         "database": lambda: database_problem(engine, "ingest", HEAD),

@@ -16,7 +16,7 @@ from shared.clock import rfc3339
 from shared.contracts.ingest import Logsource
 from shared.ids import derived_id, uuid7
 
-__all__ = ["Enveloper", "Limits", "Rejected", "Sealed"]
+__all__ = ["Enveloper", "Limits", "Rejected", "Sealed", "digest", "keyed_event_id"]
 
 # Where shippers put the time of an event; the first that can be read wins.
 _TIME_FIELDS = (
@@ -79,6 +79,12 @@ class Enveloper:
 
     def seal(self, item: Item) -> Sealed | Rejected:
         """Return the envelope of *item*, or why it cannot have one."""
+        try:
+            return self._seal(item)
+        except Exception as error:  # noqa: BLE001 - one odd item must not refuse its neighbours
+            return Rejected(item, "unreadable", f"{type(error).__name__}: {error}")
+
+    def _seal(self, item: Item) -> Sealed | Rejected:
         if len(item.data) > self._limits.max_bytes:
             detail = f"{len(item.data)} bytes; at most {self._limits.max_bytes}"
             return Rejected(item, "oversize", detail)
@@ -93,7 +99,7 @@ class Enveloper:
             return Rejected(item, cause, str(error))
         if not isinstance(event, dict):
             return Rejected(item, "not_an_object", f"an event is an object, not {_kind(event)}")
-        given = self._client_id(event, item.index)
+        given = self._client_id(event, item)
         return self._sealed(given, _event_time(event), b',"raw":' + item.data)
 
     def _seal_text(self, item: Item) -> Sealed | Rejected:
@@ -104,16 +110,16 @@ class Enveloper:
         fields = parse_line(line, self._now)
         time = fields.get("time")
         body = b',"raw":' + orjson.dumps(line) + b',"fields":' + orjson.dumps(fields)
-        given = self._client_id({}, item.index)
+        given = self._client_id({}, item)
         return self._sealed(given, time if isinstance(time, str) else None, body)
 
-    def _client_id(self, event: Mapping[str, Any], index: int) -> UUID | None:
+    def _client_id(self, event: Mapping[str, Any], item: Item) -> UUID | None:
         """Return the identity that the client gave: an event_id, or the request's key."""
         own = event.get("event_id")
         if isinstance(own, str) and len(own) == 36 and own.count("-") == 4:
             return derived_id("event", self._source.tenant, self._source.id, own)
         if self._key is not None:
-            return derived_id("event", self._source.tenant, self._source.id, self._key, index)
+            return keyed_event_id(self._source, self._key, item)
         return None
 
     def _sealed(self, given: UUID | None, time: str | None, body: bytes) -> Sealed:
@@ -121,6 +127,15 @@ class Enveloper:
         claimed = f'"time":"{time}",' if time else ""
         head = f'{{"id":"{identity}",{claimed}'.encode()
         return Sealed(identity, head + self._common + body + b"}", given is not None)
+
+
+def keyed_event_id(source: Source, key: str, item: Item) -> UUID:
+    """Return the id of *item* in a request that carries *key*.
+
+    Its bytes are part of it: a key that a careless client uses twice must not make different events
+    the same one.
+    """
+    return derived_id("event", source.tenant, source.id, key, item.index, digest(item.data))
 
 
 def digest(data: bytes) -> str:

@@ -56,7 +56,7 @@ def frame_json(body: bytes) -> Iterator[Item]:
     if len(lines) > 1 and all(line.data[0] == 0x7B and line.data[-1] == 0x7D for line in lines):
         return iter(lines)
     try:
-        return iter(_concatenated(body))
+        return iter(_documents(body, inside_array=False))
     except UnframeableError:
         if len(lines) > 1:
             return iter(lines)
@@ -66,8 +66,9 @@ def frame_json(body: bytes) -> Iterator[Item]:
 def _array(body: bytes) -> Iterator[Item]:
     try:
         items = _raw_list.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UnframeableError(f"the JSON array cannot be read: {error}") from error
+    except (msgspec.DecodeError, RecursionError):
+        # It refuses the array for one odd element (half a surrogate pair, say): walk them instead.
+        return iter(_documents(body, inside_array=True))
     return (Item(index, bytes(raw)) for index, raw in enumerate(items))
 
 
@@ -78,20 +79,26 @@ def _lines(body: bytes) -> Iterator[Item]:
             yield Item(index, stripped)
 
 
-def _concatenated(body: bytes) -> list[Item]:
+def _documents(body: bytes, *, inside_array: bool) -> list[Item]:
+    """Return documents one after another, or the elements of an array."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise UnframeableError(f"the body is not UTF-8 at byte {error.start}") from error
+    if inside_array:
+        if not text.endswith("]"):
+            raise UnframeableError("the JSON array does not end")
+        text = text[1:-1]
     items: list[Item] = []
     position, decoder = 0, json.JSONDecoder()
-    while position < len(text):
+    while True:
+        while position < len(text) and text[position] in " \t\r\n,":
+            position += 1
+        if position == len(text):
+            return items
         try:
             _, end = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             raise UnframeableError(f"the JSON documents end at character {position}") from error
         items.append(Item(len(items), text[position:end].encode()))
         position = end
-        while position < len(text) and text[position] in " \t\r\n,":
-            position += 1
-    return items

@@ -20,31 +20,41 @@ from shared.topology import QUARANTINE
 
 __all__ = ["keep", "page"]
 
-KEPT_BYTES = 256 * 1024  # of one item; a message is at most 1 MiB
+PART_BYTES = 700 * 1024  # as base64 it fits into a message of 1 MiB
 CONCURRENT = 64
 
 _quarantined = Counter("tocsin_ingest_quarantined_total", "Items kept aside", ["source", "cause"])
 
 
-def record(
-    rejected: Rejected, source: Source, door: str, request_id: str, now: datetime
-) -> QuarantinedV1:
-    """Return the quarantine record of one item."""
-    data = rejected.item.data
-    return QuarantinedV1(
-        event_id=derived_id("quarantine", request_id, rejected.item.index),
-        occurred_at=now,
-        source_id=source.id,
-        door=door,
-        cause=rejected.cause,
-        detail=rejected.detail,
-        offset=rejected.item.index,
-        sha256=digest(data),
-        raw_base64=base64.b64encode(data[:KEPT_BYTES]).decode(),
-        truncated=len(data) > KEPT_BYTES,
-        request_id=request_id,
-        observed_time=now,
-    )
+def records(
+    rejected: Rejected, source: Source, door: str, request_id: str, key: str | None, now: datetime
+) -> list[QuarantinedV1]:
+    """Return the quarantine records of one item: its bytes whole, in as many parts as they need.
+
+    With the client's *key* a repeated request is recognised and kept once.
+    """
+    data, sha256 = rejected.item.data, digest(rejected.item.data)
+    parts = [data[i : i + PART_BYTES] for i in range(0, len(data), PART_BYTES)] or [b""]
+    return [
+        QuarantinedV1(
+            event_id=derived_id(
+                "quarantine", source.id, key or request_id, rejected.item.index, sha256, number
+            ),
+            occurred_at=now,
+            source_id=source.id,
+            door=door,
+            cause=rejected.cause,
+            detail=rejected.detail,
+            offset=rejected.item.index,
+            sha256=sha256,
+            raw_base64=base64.b64encode(part).decode(),
+            part=number,
+            parts=len(parts),
+            request_id=request_id,
+            observed_time=now,
+        )
+        for number, part in enumerate(parts)
+    ]
 
 
 async def keep(
@@ -53,6 +63,7 @@ async def keep(
     source: Source,
     door: str,
     request_id: str,
+    key: str | None,
     now: datetime,
 ) -> None:
     """Return once every item is durable in QUARANTINE; BusUnavailableError when in doubt."""
@@ -60,8 +71,8 @@ async def keep(
 
     async def one(item: Rejected) -> None:
         async with slots:
-            message = outgoing(record(item, source, door, request_id, now), source="ingest")
-            await bus.publish(message, stream=QUARANTINE.name)
+            for record in records(item, source, door, request_id, key, now):
+                await bus.publish(outgoing(record, source="ingest"), stream=QUARANTINE.name)
             _quarantined.labels(source.id, item.cause).inc()
 
     await asyncio.gather(*(one(item) for item in rejected))

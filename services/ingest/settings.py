@@ -20,6 +20,7 @@ class Settings(ServiceSettings):
     )
     max_body_bytes: int = Field(64 * MIB, ge=1024, description="of a request, decompressed")
     max_ratio: int = Field(100, ge=2, description="decompressed ÷ compressed size")
+    max_items: int = Field(50_000, ge=1, description="events in one request")
     max_event_bytes: int = Field(64 * 1024, ge=256, le=480 * 1024)
     max_depth: int = Field(32, ge=2, le=200, description="nesting of a JSON event")
     max_in_flight_bytes: int = Field(64 * MIB, description="held for all requests together")

@@ -4,6 +4,7 @@ Tenant, region, datacenter and service come from the credential, never from a bo
 answer which customers are affected.
 """
 
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ _ISSUE = text(
 )
 CACHE_SIZE = 10_000
 STALE_SECONDS = 3600.0
+UNKNOWN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class SourceDirectory:
         self._engine, self._pepper, self._clock = engine, pepper, clock
         self._cache_seconds = cache_seconds
         self._cache: OrderedDict[str, _Known] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()  # guesses do not reach PostgreSQL
 
     async def authenticate(self, key: ApiKey) -> Source | None:
         """Return whose *key* it is; None for an unknown, wrong, expired, revoked or disabled one.
@@ -88,6 +91,8 @@ class SourceDirectory:
         return known.source
 
     async def _find(self, key_id: str) -> _Known | None:
+        if time.monotonic() - self._unknown.get(key_id, -math.inf) <= UNKNOWN_SECONDS:
+            return None
         known = self._cache.get(key_id)
         age = time.monotonic() - known.read_at if known else 0.0
         if known and age <= self._cache_seconds:
@@ -102,6 +107,9 @@ class SourceDirectory:
             raise
         if row is None:
             self._cache.pop(key_id, None)
+            self._unknown[key_id] = time.monotonic()
+            while len(self._unknown) > CACHE_SIZE:
+                self._unknown.popitem(last=False)
             return None
         logsource = Logsource(
             product=row.product, category=row.category, service=row.logsource_service

@@ -63,11 +63,12 @@ def _from_rfc5424(match: re.Match[str]) -> Fields:
     rest = match["rest"]
     if rest.startswith("-"):
         rest = rest[1:]
-    while element := _ELEMENT.match(rest):
+    position = 0
+    while element := _ELEMENT.match(rest, position):
         for name, value in _PARAM.findall(element["params"]):
             fields[f"sd.{element['id']}.{name}"] = re.sub(r'\\(["\\\]])', r"\1", value)
-        rest = rest[element.end() :]
-    fields["message"] = rest.removeprefix(" ").removeprefix("\ufeff")
+        position = element.end()
+    fields["message"] = rest[position:].removeprefix(" ").removeprefix("\ufeff")
     return fields
 
 
@@ -88,9 +89,9 @@ def _headed(match: re.Match[str], time: str | None) -> Fields:
 def _iso_time(text: str) -> str | None:
     try:
         time = datetime.fromisoformat(text.replace(",", "."))
-    except ValueError:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):  # the year 1 has no earlier hour
         return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 def _bsd_time(text: str, now: datetime) -> str | None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -52,6 +53,17 @@ class BlockWriter:
         """Tell whether a request should be turned away before it is even read."""
         return self._bytes + more > self._max_bytes
 
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """Count *size* bytes of a request in hand among what is held."""
+        self._bytes += size
+        _held.set(self._bytes)
+        try:
+            yield
+        finally:
+            self._bytes -= size
+            _held.set(self._bytes)
+
     async def write(self, source_id: str, envelopes: Sequence[Sealed]) -> int:
         """Return how many of *envelopes* were known already, once all of them are durable.
 
@@ -64,18 +76,14 @@ class BlockWriter:
         if not fresh:
             return duplicates
         size = sum(len(e.data) for e in fresh)
-        if self.is_overloaded(size):
+        # A request that is alone always passes, or one of unusual size could never be answered.
+        if self._bytes and self.is_overloaded(size):
             raise OverloadedError
-        self._bytes += size
-        _held.set(self._bytes)
         waiting = _Waiting(fresh)
-        self._waiting.append(waiting)
-        self._wake.set()
-        try:
+        with self.held(size):
+            self._waiting.append(waiting)
+            self._wake.set()
             await waiting.done
-        finally:
-            self._bytes -= size
-            _held.set(self._bytes)
         self._remember(fresh)
         _accepted.labels(source_id).inc(len(fresh))
         return duplicates

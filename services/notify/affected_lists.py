@@ -31,6 +31,8 @@ _SUPERSEDE = text(
     "UPDATE affected_lists SET state = 'superseded'"
     " WHERE incident_id = :incident AND state = 'compiled'"
 )
+LISTED_TENANTS = 5_000  # in a message; the counts are of all, the API has the whole list
+
 _INSERT = text(
     "INSERT INTO affected_lists (list_id, incident_id, version, scope_version, inventory_version,"
     " state, compiled_by, compiled_at, confirmed, probable, possible, warnings)"
@@ -95,7 +97,7 @@ async def compile_list(
         incident_id=record.incident_id,
         version=version,
         inventory_version=inventory.version,
-        tenants=[affected.tenant for affected in found.tenants],
+        tenants=[affected.tenant for affected in found.tenants[:LISTED_TENANTS]],
         **counts,
     )
 

@@ -24,7 +24,7 @@ from shared.clock import Clock, utc_now
 from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
-from shared.outbox import relay_once
+from shared.outbox import Relay
 from shared.reconcile import Reconciler
 from shared.settings import require
 from shared.topology import NOTIFICATIONS, consumer
@@ -45,7 +45,7 @@ def create_app(
         async with Bus(
             settings.nats_url, "notify", seed.get_secret_value() if seed else None
         ) as bus:
-            outbox = Reconciler("outbox", lambda: relay_once(engine, bus, NOTIFICATIONS.name), 0.5)
+            outbox = Reconciler("outbox", Relay(engine, bus, NOTIFICATIONS.name).once, 0.5)
             keeper = InventoryKeeper(
                 settings.inventory_file, engine, clock, on_change=lambda: scopes.wake()
             )

@@ -98,7 +98,7 @@ class Dispatcher:
             recipient=", ".join(map(shown_recipient, notification.recipients)),
             attempt=lease.attempt,
             sent_at=at,
-            proof=proof.answer,
+            proof=ledger.storable(proof.answer),
         )
 
     async def _record_failed(self, lease: Lease, error: DeliveryError) -> None:

@@ -132,9 +132,13 @@ async def try_again(connection: AsyncConnection, notification_id: UUID, now: dat
     return done.rowcount == 1
 
 
+def storable(answer: str) -> str:
+    """Return what a remote answered as text that can be stored: no NUL, no half surrogates."""
+    return answer.encode("utf-8", "replace").decode().replace("\x00", " ")
+
+
 def _values(lease: Lease, answer: str, now: datetime) -> dict[str, Any]:
-    # PostgreSQL's text has no NUL; what a remote answered may have anything.
-    words = answer.replace("\x00", " ")
+    words = storable(answer)
     return {"id": lease.notification.id, "fence": lease.fence, "answer": words, "now": now}
 
 

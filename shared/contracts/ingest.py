@@ -59,11 +59,12 @@ class QuarantinedV1(Contract):
 
     source_id: str
     door: str = Field(description="the protocol it came in by")
-    cause: str = Field(description="unparseable, oversize, too_deep, bad_encoding, not_an_object")
+    cause: str = Field(description="unparseable, oversize, too_deep, bad_encoding, …")
     detail: str
     offset: int = Field(description="index of the item in its request, from 0")
     sha256: str
     raw_base64: str = Field(description="the bytes as received, base64")
-    truncated: bool = Field(False, description="raw_base64 holds only the first 256 KiB")
+    part: int = Field(0, ge=0, description="a large item stands in several messages, from 0")
+    parts: int = Field(1, ge=1)
     request_id: str
     observed_time: Instant

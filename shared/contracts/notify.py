@@ -25,7 +25,7 @@ class AffectedCustomersIdentifiedV1(Contract):
     confirmed: int
     probable: int
     possible: int
-    tenants: list[str]
+    tenants: list[str] = Field(description="the first 5,000; the counts are of all")
 
     @property
     def about(self) -> str:

@@ -25,7 +25,7 @@ __all__ = [
     "kustomize",
     "objects_of",
     "pod_specs",
-    "settings_or_skip",
+    "settings_of",
 ]  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,11 +92,10 @@ def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def settings_or_skip(service: str) -> type[ServiceSettings]:
-    """Return the settings of *service*; skips while it has none."""
+def settings_of(service: str) -> type[ServiceSettings]:
+    """Return the settings of *service*."""
     cls = settings_class(service)
-    if cls is None:
-        pytest.skip(f"services/{service} has no settings yet")
+    assert cls is not None, f"services/{service} has no settings"
     return cls
 
 

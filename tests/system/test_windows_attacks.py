@@ -12,7 +12,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from shared.ids import derived_id
+from services.ingest.envelope import keyed_event_id
+from services.ingest.framing import frame_json
+from services.ingest.sources import Source
 from tests.support.waiting import until
 from tests.system.test_kill_everything import person, rows
 from tocsin.people import Person
@@ -35,10 +37,10 @@ def places(folder: Path, names: list[str]) -> dict[UUID, tuple[str, int]]:
         identity = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         with open_log(folder / name) as log:
             for chunk in chunks(log):
-                for index in range(chunk.count):
-                    key = f"{identity}:{chunk.start}"
-                    event = derived_id("event", None, LOCAL_SOURCE, key, index)
-                    found[event] = (name, chunk.start + index)
+                key = f"{identity}:{chunk.start}"
+                for item in frame_json(chunk.body):
+                    event = keyed_event_id(Source(id=LOCAL_SOURCE), key, item)
+                    found[event] = (name, chunk.start + item.index)
     return found
 
 

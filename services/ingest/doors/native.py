@@ -5,6 +5,8 @@ item is on disk. An ``Idempotency-Key`` gives the events of a request their iden
 same request may be repeated until it is answered.
 """
 
+import asyncio
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -23,6 +25,8 @@ from shared.contracts.ingest import Logsource
 from shared.problems import ProblemError
 
 __all__ = ["router"]
+
+IN_PLACE = 64 * 1024
 
 router = APIRouter(tags=["events"])
 
@@ -69,27 +73,26 @@ async def post_events(
         raise _busy()
     body = await _read(request, settings)
     now = request.state.clock()
+    key = request.headers.get("idempotency-key")
     enveloper = Enveloper(
         source,
         Logsource(product=product, category=category, service=service),
         now,
         Limits(settings.max_event_bytes, settings.max_depth),
-        request.headers.get("idempotency-key"),
+        key,
     )
-    sealed: list[Sealed] = []
-    rejected: list[Rejected] = []
-    for item in _frame(body, request.headers.get("content-type", "")):
-        match enveloper.seal(item):
-            case Sealed() as envelope:
-                sealed.append(envelope)
-            case Rejected() as refusal:
-                rejected.append(refusal)
+    with writer.held(len(body)):
+        work = (body, request.headers.get("content-type", ""), enveloper, settings.max_items)
+        # Small bodies are parsed at once; a large one must not keep the others (and the probes).
+        parse = asyncio.to_thread(_seal_all, *work) if len(body) > IN_PLACE else None
+        sealed, rejected = await parse if parse else _seal_all(*work)
     request_id: str = request.scope["tocsin_request_id"]
+    # What is broken first: if that fails, nothing of the request is stored twice by a repetition.
+    await keep(request.state.bus, rejected, source, "native", request_id, key, now)
     try:
         duplicates = await writer.write(source.id, sealed)
     except OverloadedError:
         raise _busy() from None
-    await keep(request.state.bus, rejected, source, "native", request_id, now)
     answer = Accepted(
         accepted=len(sealed) - duplicates,
         duplicates=duplicates,
@@ -97,6 +100,22 @@ async def post_events(
         request_id=request_id,
     )
     return JSONResponse(answer.model_dump(), 202)
+
+
+def _seal_all(
+    body: bytes, content_type: str, enveloper: Enveloper, most: int
+) -> tuple[list[Sealed], list[Rejected]]:
+    sealed: list[Sealed] = []
+    rejected: list[Rejected] = []
+    for count, item in enumerate(_frame(body, content_type), 1):
+        if count > most:
+            raise ProblemError(413, "too_large", f"A request holds at most {most} events.")
+        match enveloper.seal(item):
+            case Sealed() as envelope:
+                sealed.append(envelope)
+            case Rejected() as refusal:
+                rejected.append(refusal)
+    return sealed, rejected
 
 
 def _busy() -> ProblemError:
@@ -132,10 +151,10 @@ async def _read(request: Request, settings: Settings) -> bytes:
         raise ProblemError(400, "unframeable", f"{error}.") from error
 
 
-def _frame(body: bytes, content_type: str) -> list[Item]:
+def _frame(body: bytes, content_type: str) -> Iterator[Item]:
     try:
         if content_type.partition(";")[0].strip().lower() == "text/plain":
-            return list(frame_text(body))
-        return list(frame_json(body))
+            return frame_text(body)
+        return frame_json(body)
     except UnframeableError as error:
         raise ProblemError(400, "unframeable", f"{error}.") from error

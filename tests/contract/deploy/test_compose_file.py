@@ -15,7 +15,7 @@ import yaml
 from services.notify.inventory_file import parse
 from shared.settings import ServiceSettings
 from shared.topology import SERVICES, STREAMS
-from tests.support.manifests import ROOT, copy_of_deploy, known_variables, settings_or_skip
+from tests.support.manifests import ROOT, copy_of_deploy, known_variables, settings_of
 from tocsin.embedded.binaries import find_nats
 
 pytestmark = pytest.mark.contract
@@ -107,7 +107,7 @@ def test_a_service_waits_for_its_preparation_and_proves_that_it_is_ready(
 def test_a_service_is_published_on_its_own_port_and_on_loopback_only(
     project: dict[str, Any], name: str
 ) -> None:
-    default = settings_or_skip(name).model_fields["port"].default
+    default = settings_of(name).model_fields["port"].default
     (port,) = project["services"][name]["ports"]
     assert (port["target"], port["published"], port["host_ip"]) == (
         default, str(default), "127.0.0.1",
@@ -152,7 +152,7 @@ def test_a_service_gets_its_own_secrets_and_nobody_elses(
 def test_a_service_starts_from_exactly_these_variables(
     project: dict[str, Any], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cls = settings_or_skip(name)
+    cls = settings_of(name)
     service = project["services"][name]
     files = {each["target"]: each["source"] for each in service["secrets"]}
     for variable, value in service["environment"].items():

@@ -21,7 +21,7 @@ from tests.support.manifests import (
     kustomize,
     objects_of,
     pod_specs,
-    settings_or_skip,
+    settings_of,
 )
 
 pytestmark = pytest.mark.contract
@@ -131,7 +131,7 @@ class TestService:
         assert container["args"] == [f"services.{service}"]
         assert pod["securityContext"]["runAsUser"] == 65532
         assert pod["terminationGracePeriodSeconds"] == 30
-        drain = settings_or_skip(service).model_fields["drain_seconds"].default
+        drain = settings_of(service).model_fields["drain_seconds"].default
         assert container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain < 30
 
     def test_is_probed_where_it_listens(self, service: str) -> None:
@@ -142,7 +142,7 @@ class TestService:
             ("readiness", "/readyz"),
         ):
             assert container[f"{kind}Probe"]["httpGet"] == {"path": path, "port": "http"}
-        port = settings_or_skip(service).model_fields["port"].default
+        port = settings_of(service).model_fields["port"].default
         assert container["ports"] == [{"name": "http", "containerPort": port}]
         (exposed,) = one(BASE, "Service", service)["spec"]["ports"]
         assert (exposed["port"], exposed["targetPort"]) == (port, "http")

@@ -1,5 +1,6 @@
 """The native door against a real broker and a real database."""
 
+import base64
 import gzip
 
 import httpx
@@ -161,6 +162,55 @@ async def test_refusals_are_problem_documents(
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_a_key_used_for_another_body_loses_nothing(door: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "constant"}
+    for number in range(3):
+        body = b'{"number":%d}' % number
+        answer = (await door.post("/v1/events", content=body, headers=headers)).json()
+        assert (answer["accepted"], answer["duplicates"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "line", ["0001-01-01T00:00:00+10:00 host app: x", "<34>1 9999-12-31T23:59:59-10:00 h a - - - x"]
+)
+async def test_an_impossible_time_refuses_no_neighbour(door: httpx.AsyncClient, line: str) -> None:
+    answer = await door.post(
+        "/v1/events", content=f"good\n{line}".encode(), headers={"content-type": "text/plain"}
+    )
+    assert answer.json()["accepted"] == 2, answer.text
+
+
+async def test_half_a_character_in_an_array_is_quarantined_alone(door: httpx.AsyncClient) -> None:
+    body = b'[{"a":1},{"cmd":"x\\ud83d"},{"b":2}]'
+    answer = (await door.post("/v1/events", content=body)).json()
+    assert (answer["accepted"], answer["quarantined"]) == (2, 1)
+
+
+async def test_an_item_of_any_size_is_kept_whole(world: World, door: httpx.AsyncClient) -> None:
+    settings = world.settings(Settings, max_body_bytes=4_000_000)
+    item = orjson.dumps({"a": "x" * 1_500_000})
+    async with world.running(create_app(settings)) as client:
+        await until(lambda: _ready(client))
+        answer = await client.post(
+            "/v1/events", content=item, headers={"authorization": door.headers["authorization"]}
+        )
+        assert answer.json()["quarantined"] == 1
+    parts = [QuarantinedV1.from_json(m[2]) for m in await world.messages("QUARANTINE")][-3:]
+    assert [(p.part, p.parts) for p in parts] == [(0, 3), (1, 3), (2, 3)]
+    assert b"".join(base64.b64decode(p.raw_base64) for p in parts) == item
+
+
+async def test_too_many_items_are_413(world: World, door: httpx.AsyncClient) -> None:
+    async with world.running(create_app(world.settings(Settings, max_items=10))) as client:
+        await until(lambda: _ready(client))
+        answer = await client.post(
+            "/v1/events",
+            content=b"[" + b"1," * 10 + b"1]",
+            headers={"authorization": door.headers["authorization"]},
+        )
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
 async def test_an_expired_key_opens_nothing(world: World, door: httpx.AsyncClient) -> None:

@@ -58,7 +58,8 @@ def test_identity_comes_from_the_client_or_is_new() -> None:
     own = b'{"event_id":"0190b5a0-0000-7000-8000-000000000001"}'
     assert seal(own).id == seal(own).id
     assert seal(b"{}").id != seal(b"{}").id
-    assert seal(b"{}", key="k").id == seal(b'{"other":1}', key="k").id
+    assert seal(b"{}", key="k").id == seal(b"{}", key="k").id
+    assert seal(b"{}", key="k").id != seal(b'{"other":1}', key="k").id
     assert seal(b"{}", key="k").id != seal(b"{}", key="k", index=1).id
     assert not seal(b'{"event_id":4624}').has_client_id
 

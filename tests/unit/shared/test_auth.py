@@ -29,11 +29,12 @@ def verifier(key: OKPKey | RSAKey, **role_map: str) -> JwtVerifier:
 
 
 KEY = OKPKey.generate_key("Ed25519", parameters={"kid": "a"})
+EXPIRES = int((NOW + timedelta(hours=1)).timestamp())
 GOOD = {
     "iss": "iss",
     "aud": "tocsin",
     "sub": "alice",
-    "exp": int((NOW + timedelta(hours=1)).timestamp()),
+    "exp": EXPIRES,
     "roles": ["service_team", "gods"],
 }
 
@@ -44,7 +45,7 @@ def token(claims: dict[str, object], *, key: OKPKey = KEY, **header: object) -> 
 
 async def test_a_good_token_names_its_holder_and_known_roles_only() -> None:
     found = await verifier(KEY).verify(token(GOOD | {"tenant": "t1"}))
-    assert found == Principal("alice", frozenset({Role.SERVICE_TEAM}), "t1")
+    assert found == Principal("alice", frozenset({Role.SERVICE_TEAM}), "t1", float(EXPIRES))
 
 
 async def test_groups_of_a_provider_become_roles() -> None:
