@@ -51,6 +51,8 @@ class Bus:
         self._seed = seed
         self._client: Client | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self.reconnects = 0
+        """Counts up each time; what was asked of the broker before may be forgotten by it."""
 
     async def __aenter__(self) -> Self:
         self._connecting = asyncio.create_task(self._connect(), name="bus-connect")
@@ -86,6 +88,7 @@ class Bus:
                     pending_size=16 << 20,
                     error_cb=self._on_error,
                     closed_cb=on_closed,
+                    reconnected_cb=self._on_reconnected,
                 )
             except (OSError, nats.errors.Error, TimeoutError) as error:
                 log.warning("broker not reachable", error=str(error) or repr(error))
@@ -95,6 +98,9 @@ class Bus:
                 delay = 0.1
                 await closed.wait()
                 log.warning("broker connection was closed")
+
+    async def _on_reconnected(self) -> None:
+        self.reconnects += 1
 
     async def _on_error(self, error: Exception) -> None:
         log.warning("broker", error=str(error) or repr(error))

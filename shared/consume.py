@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from prometheus_client import Counter, Histogram
 
@@ -29,6 +28,7 @@ __all__ = ["Delivery", "Handler", "TransientError", "consume"]
 
 HEARTBEAT = 10.0  # a third of the consumers' ack_wait
 EXPIRES = 5.0  # of a pull request, seconds
+LOOK = 0.5
 RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
 WORLD_DELAYS = RETRY_DELAYS[:3]
 MAX_FAILURES = 8
@@ -61,7 +61,7 @@ async def consume(bus: Bus, spec: ConsumerSpec, handler: Handler) -> None:
     fates = _Fates(bus, spec, handler)
     while True:
         try:
-            await _pull(bus.client, spec, fates)
+            await _pull(bus, spec, fates)
         except BusUnavailableError:
             await asyncio.sleep(jitter(0.5))
         except (nats.errors.Error, OSError, ValueError) as error:
@@ -69,13 +69,14 @@ async def consume(bus: Bus, spec: ConsumerSpec, handler: Handler) -> None:
             await asyncio.sleep(jitter(1.0))
 
 
-async def _pull(client: Client, spec: ConsumerSpec, fates: "_Fates") -> None:
+async def _pull(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
     """Ask for messages and handle them, as they come, until the broker no longer answers.
 
     One request is open at a time; what it brings is handled at once, without waiting until it is
     full. A request can be lost in a broker's restart without an error: one that outlives its own
     expiry without a word ends this subscription, and the caller makes another.
     """
+    client, connection = bus.client, bus.reconnects
     inbox = client.new_inbox()
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable}"
     request = json.dumps({"batch": spec.batch, "expires": int(EXPIRES * 1e9)}).encode()
@@ -94,12 +95,14 @@ async def _pull(client: Client, spec: ConsumerSpec, fates: "_Fates") -> None:
             if open_for == 0:
                 await client.publish(subject, request, reply=inbox)
                 open_for = spec.batch
-            if not waiting:
-                arrived.clear()
-                try:
-                    await asyncio.wait_for(arrived.wait(), EXPIRES * 2)
-                except TimeoutError:
+            silent = 0.0
+            while not waiting:
+                if silent > EXPIRES * 2 or bus.reconnects != connection:
                     return
+                arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(arrived.wait(), LOOK)
+                silent += LOOK
             message = waiting[0]
             if status := _status(message):
                 open_for = 0

@@ -103,6 +103,8 @@ async def test_bad_messages_go_to_the_dead_letters_with_their_reason(world: Worl
     assert dead[0][1]["tocsin-subject"] == subject
 
 
+# What was in flight when the broker died comes again after ack_wait, 30 s.
+@pytest.mark.timeout(120)
 async def test_a_consumer_outlives_the_broker(world: World) -> None:
     heard: list[str] = []
 
@@ -115,7 +117,7 @@ async def test_a_consumer_outlives_the_broker(world: World) -> None:
         await world.broker.stop()
         await world.broker.start()
         await say(world, "after")
-        await until(lambda: heard[-1:] == ["after"], 40)
+        await until(lambda: heard[-1:] == ["after"], 60)
 
 
 async def test_without_a_broker_it_says_so_at_once() -> None:
