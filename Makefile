@@ -15,15 +15,15 @@ help: ## list the tasks
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Tocsin needs Python 3.11 or newer; none was found on PATH." >&2; exit 1; }
-	@echo "setting up $(VENV) ($(PYTHON))"
+	@echo "setting up $(VENV) ($(PYTHON))" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --require-hashes --no-deps -r requirements.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock >&2
+	@$(PIP) install --no-deps --no-build-isolation --editable . >&2
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
-	@echo "adding the development tools"
-	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@echo "adding the development tools" >&2
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock >&2
 	@touch $@
 
 setup: $(VENV)/.ready ## install what running Tocsin needs into .venv
