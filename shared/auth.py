@@ -65,9 +65,8 @@ class JwksFile:
 class OidcKeys:
     """Public keys of an OpenID provider: discovered, cached for an hour, refreshed sparingly."""
 
-    def __init__(self, issuer: str, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, issuer: str) -> None:
         self._issuer = issuer.rstrip("/")
-        self._client = client or httpx.AsyncClient(timeout=5, follow_redirects=False)
         self._keys: KeySet | None = None
         self._fetched = 0.0
         self._not_before = 0.0
@@ -101,14 +100,15 @@ class OidcKeys:
 
     async def _fetch(self) -> KeySet:
         try:
-            found = await self._client.get(f"{self._issuer}/.well-known/openid-configuration")
-            found.raise_for_status()
-            document = found.json()
-            if document.get("issuer", "").rstrip("/") != self._issuer:
-                raise AuthError("the provider names another issuer")
-            answer = await self._client.get(document["jwks_uri"])
-            answer.raise_for_status()
-            return KeySet.import_key_set(answer.json())
+            async with httpx.AsyncClient(timeout=5, follow_redirects=False) as client:
+                found = await client.get(f"{self._issuer}/.well-known/openid-configuration")
+                found.raise_for_status()
+                document = found.json()
+                if document.get("issuer", "").rstrip("/") != self._issuer:
+                    raise AuthError("the provider names another issuer")
+                answer = await client.get(document["jwks_uri"])
+                answer.raise_for_status()
+                return KeySet.import_key_set(answer.json())
         except (httpx.HTTPError, ValueError, KeyError, JoseError) as error:
             raise AuthError(f"keys of {self._issuer} cannot be read: {error!r}") from error
 
