@@ -1,4 +1,4 @@
-"""SIGTERM: what is in hand is finished, then the process ends by itself, and the next one serves."""
+"""SIGTERM: what is in hand is finished, the process ends, and the next one serves."""
 
 import asyncio
 import os
