@@ -2,12 +2,15 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from shared.topology import SERVICES
+from tocsin.home import DEFAULT_HOME
 from tocsin.stack import Stack, StackOptions
 from tocsin.supervisor import Event, State
 
@@ -44,6 +47,15 @@ def where_to_look(urls: Mapping[str, str]) -> Table:
     return table
 
 
+def command(name: str, home: Path) -> str:
+    """Return how the reader may start sub-command *name* for this platform, as this one was."""
+    program = Path(sys.argv[0])
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    start = f"{program}" if program.name == "tocsin" else "tocsin"
+    return f"{start} {name}" + ("" if home == DEFAULT_HOME else f" --home {home}")
+
+
 async def run_up(options: StackOptions, console: Console) -> None:
     """Run the platform until it is told to stop; PlatformError when it cannot start."""
 
@@ -75,8 +87,10 @@ async def _start(options: StackOptions, on_event: object, console: Console) -> S
     console.print(where_to_look(stack.urls))
     console.print(
         f"\nready in {sum(stack.timings.values()):.1f} s; data and logs under {stack.home.root}\n"
-        "send logs:  tocsin send FILE…      a token:  tocsin token alice --role security_response\n"
+        f"send logs:  {command('send', options.root)} FILE…\n"
+        f"a token:    {command('token', options.root)} alice --role security_response\n"
         "stop:       Ctrl-C",
         highlight=False,
+        soft_wrap=True,
     )
     return stack
