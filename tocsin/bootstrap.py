@@ -18,7 +18,7 @@ from nats.js.api import (
 from nats.js.client import JetStreamContext
 
 from shared.errors import UserError
-from shared.topology import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
+from shared.topology import CONSUMERS, EVENTS, STREAMS, ConsumerSpec, StreamSpec
 
 __all__ = ["BootstrapError", "bootstrap"]
 
@@ -78,8 +78,12 @@ async def _ensure_stream(js: JetStreamContext, spec: StreamSpec, replicas: int) 
     )
 
 
-async def bootstrap(url: str, seed: str | None, *, replicas: int = 1) -> list[str]:
+async def bootstrap(
+    url: str, seed: str | None, *, replicas: int = 1, events_gib: int | None = None
+) -> list[str]:
     """Ensure every stream and consumer of `shared.topology`; return their names.
+
+    *events_gib* is the room of EVENTS, where the default of 8 GiB is too little or too much.
 
     Raises BootstrapError, naming the object, when the broker refuses or does not answer.
     """
@@ -100,7 +104,10 @@ async def bootstrap(url: str, seed: str | None, *, replicas: int = 1) -> list[st
         js = client.jetstream(timeout=10)
         for stream in STREAMS:
             done.append(stream.name)
-            await _ensure_stream(js, stream, replicas)
+            if stream.name == EVENTS.name and events_gib is not None:
+                await _ensure_stream(js, replace(stream, max_bytes=events_gib << 30), replicas)
+            else:
+                await _ensure_stream(js, stream, replicas)
         for spec in CONSUMERS:
             done.append(f"{spec.stream}/{spec.durable}")
             await js.add_consumer(spec.stream, _consumer(spec))

@@ -273,13 +273,17 @@ def _secret(name: str) -> str | None:
 @app.command()
 def bootstrap(
     replicas: Annotated[int, typer.Option(min=1, max=5, envvar="TOCSIN_NATS_REPLICAS")] = 1,
+    events_gib: Annotated[
+        int | None,
+        typer.Option(min=1, envvar="TOCSIN_EVENTS_GIB", help="Room for raw events; default 8."),
+    ] = None,
 ) -> None:
     """Create the streams and consumers on TOCSIN_NATS_URL, or bring them in line."""
     from tocsin.bootstrap import bootstrap as run_bootstrap
 
     url = os.environ.get("TOCSIN_NATS_URL", "nats://127.0.0.1:4222")
     seed = _secret("TOCSIN_NATS_NKEY_SEED")
-    for name in _run(run_bootstrap(url, seed, replicas=replicas)):
+    for name in _run(run_bootstrap(url, seed, replicas=replicas, events_gib=events_gib)):
         typer.echo(name)
 
 
