@@ -54,7 +54,10 @@ class GroupCommit:
 
     def _take(self) -> list[tuple[Ask, asyncio.Future[Appended]]]:
         """Return the next group: a stream and a command once each, the others keep their turn."""
-        taken, left, busy, events = [], [], set(), 0
+        taken: list[tuple[Ask, asyncio.Future[Appended]]] = []
+        left: list[tuple[Ask, asyncio.Future[Appended]]] = []
+        busy: set[UUID] = set()
+        events = 0
         for pair in self._queue:
             ask = pair[0]
             fits = len(taken) < MOST_ASKS and (not taken or events + len(ask.events) <= MOST_EVENTS)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 __all__ = [
     "BUNDLE_FORMAT", "EMPTY_ROOT", "Checkpoint", "IncompleteError", "TamperedError", "VerifyKey",
-    "leaf_hash", "node_hash", "open_note", "parse_checkpoint", "verify_bundle",
+    "leaf_hash", "node_hash", "open_note", "parse_checkpoint", "statement_text", "verify_bundle",
     "verify_consistency", "verify_inclusion",
 ]  # fmt: skip
 
