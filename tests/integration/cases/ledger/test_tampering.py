@@ -6,9 +6,12 @@ What an attacker cannot reach are the key and one checkpoint that somebody keeps
 these, `tocsin verify` has to find every mutation, and raise no alarm over an untouched copy.
 """
 
+# ruff: noqa: S311, S608 - dice that guard nothing, and statements made of constants
+
 import os
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -35,10 +38,6 @@ SEED = int(os.environ.get("TOCSIN_TAMPER_SEED", "20261124"))
 TABLES = ("events", "leaves", "tree_nodes", "checkpoints")
 
 
-class Undone(Exception):
-    """Ends a mutation's transaction: the next round finds the log as it was."""
-
-
 class Log:
     """A signed log and the superuser's connection to it."""
 
@@ -51,6 +50,16 @@ class Log:
     async def audit(self) -> str:
         verdict = await audit_database(self.connection, self.signer.public, self.note)
         return verdict.sentence()
+
+    @asynccontextmanager
+    async def undone(self) -> AsyncIterator[None]:
+        """Take back whatever happens inside: the next round finds the log as it was."""
+        transaction = self.connection.transaction(isolation="repeatable_read")
+        await transaction.start()
+        try:
+            yield
+        finally:
+            await transaction.rollback()
 
     async def run(self, statement: str, *values: object) -> None:
         """Change something; a mutation that changes nothing would prove nothing."""
@@ -140,7 +149,7 @@ async def flip_time(log: Log, dice: random.Random) -> None:
     column, position = dice.choice(["occurred_at", "recorded_at"]), dice.randint(1, log.size)
     sign = dice.choice("+-")
     await log.run(
-        f"UPDATE cases.events SET {column} = {column} {sign} $2 WHERE position = $1",
+        f"UPDATE cases.events SET {column} = {column} {sign} $2::interval WHERE position = $1",
         position,
         timedelta(microseconds=1 << dice.randrange(57)),
     )
@@ -218,14 +227,15 @@ async def delete(log: Log, dice: random.Random) -> None:
 
 async def reorder(log: Log, dice: random.Random) -> None:
     one, other = dice.sample(range(1, log.size + 1), 2)
-    for table in dice.choice([("events",), ("leaves",), ("events", "leaves")]):
+    tables = dice.choice([("events",), ("leaves",), ("events", "leaves")])
+    for table in tables:
         await log.run(
             f"UPDATE cases.{table} SET position = CASE position WHEN $1 THEN $2::bigint"
             " ELSE $1::bigint END WHERE position IN ($1, $2)",
             one,
             other,
         )
-    if dice.random() < 0.4:
+    if "events" in tables and dice.random() < 0.4:  # of leaves alone it would be the repair
         await recompute(log)
 
 
@@ -295,16 +305,12 @@ async def test_every_mutation_is_found_and_an_untouched_log_is_not_accused(log: 
     dice, missed, located = random.Random(SEED), [], 0
     for number in range(ROUNDS):
         mutate = MUTATIONS[number % len(MUTATIONS)]
-        try:
-            async with log.connection.transaction(isolation="repeatable_read"):
-                await mutate(log, dice)
-                try:
-                    missed.append((number, mutate.__name__, await log.audit()))
-                except TamperedError as found:
-                    located += found.position is not None
-                raise Undone
-        except Undone:
-            pass
+        async with log.undone():
+            await mutate(log, dice)
+            try:
+                missed.append((number, mutate.__name__, await log.audit()))
+            except TamperedError as found:
+                located += found.position is not None
         if number % 50 == 0:
             assert await log.audit() == untouched
     assert missed == []
@@ -314,13 +320,11 @@ async def test_every_mutation_is_found_and_an_untouched_log_is_not_accused(log: 
 
 
 async def test_the_first_bad_position_is_named(log: Log) -> None:
-    with pytest.raises(Undone):
-        async with log.connection.transaction(isolation="repeatable_read"):
-            await log.run("UPDATE cases.events SET actor = 'eve' WHERE position IN (17, 30)")
-            with pytest.raises(TamperedError, match="position 17 was altered") as found:
-                await log.audit()
-            assert found.value.position == 17
-            raise Undone
+    async with log.undone():
+        await log.run("UPDATE cases.events SET actor = 'eve' WHERE position IN (17, 30)")
+        with pytest.raises(TamperedError, match="position 17 was altered") as found:
+            await log.audit()
+        assert found.value.position == 17
 
 
 async def test_another_key_is_not_believed(log: Log, tmp_path_factory: Any) -> None:
