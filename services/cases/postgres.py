@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.codec import decode, encode
 from services.cases.domain.events import Event
-from services.cases.ledger.group import Ask, GroupCommit
+from services.cases.ledger.group import Ask, GroupCommit, Result
 from services.cases.store import (
     Appended,
     CommandReusedError,
@@ -62,8 +62,10 @@ def recorded(row: Any) -> Recorded:
     )
 
 
-def _result(ask: Ask, row: Any) -> Appended | Exception:
+def _result(ask: Ask, row: Any) -> Result:
     """Return what became of *ask* according to a row of `append_many`."""
+    if row["outcome"] == "later":
+        return None
     if row["outcome"] == "stale":
         return VersionConflict(row["current_version"])
     if row["outcome"] == "reused":
@@ -145,7 +147,7 @@ class PostgresStore:
         if not answer.cancelled():
             answer.exception()  # seen, even if whoever asked is gone
 
-    async def _commit(self, asks: Sequence[Ask]) -> Sequence[Appended | Exception]:
+    async def _commit(self, asks: Sequence[Ask]) -> Sequence[Result]:
         """Append for all of *asks* in one transaction; say in the port's words what was refused."""
         flat = [
             (of, nth, ask.events[nth - 1], encoded)

@@ -14,7 +14,7 @@ from services.cases.domain.events import Event
 from services.cases.store import Appended
 from shared.db import is_transient
 
-__all__ = ["Ask", "GroupCommit"]
+__all__ = ["Ask", "GroupCommit", "Result"]
 
 MOST_ASKS = 64
 MOST_EVENTS = 1000
@@ -32,7 +32,7 @@ class Ask:
     digest: str
 
 
-Result = Appended | Exception
+Result = Appended | Exception | None  # None: it has to wait for one that went before it
 Commit = Callable[[Sequence[Ask]], Awaitable[Sequence[Result]]]
 
 
@@ -53,7 +53,7 @@ class GroupCommit:
         return answer
 
     def _take(self) -> list[tuple[Ask, asyncio.Future[Appended]]]:
-        """Return the next group: a stream and a command once each, the others keep their turn."""
+        """Return the next group: a command id once, the others keep their turn."""
         taken: list[tuple[Ask, asyncio.Future[Appended]]] = []
         left: list[tuple[Ask, asyncio.Future[Appended]]] = []
         busy: set[UUID] = set()
@@ -61,25 +61,29 @@ class GroupCommit:
         for pair in self._queue:
             ask = pair[0]
             fits = len(taken) < MOST_ASKS and (not taken or events + len(ask.events) <= MOST_EVENTS)
-            if fits and not busy & {ask.stream_id, ask.command_id}:
+            if fits and ask.command_id not in busy:
                 taken.append(pair)
                 events += len(ask.events)
             else:
                 left.append(pair)
-            busy |= {ask.stream_id, ask.command_id}
+            busy.add(ask.command_id)
         self._queue = left
         return taken
 
     async def _work(self) -> None:
         while group := self._take():
             results = await self._results([ask for ask, _ in group])
-            for (_, answer), result in zip(group, results, strict=True):
+            waiting = []
+            for (ask, answer), result in zip(group, results, strict=True):
                 if answer.done():  # the event loop is closing
                     continue
-                if isinstance(result, Exception):
+                if result is None:
+                    waiting.append((ask, answer))
+                elif isinstance(result, Exception):
                     answer.set_exception(result)
                 else:
                     answer.set_result(result)
+            self._queue[:0] = waiting
 
     async def _results(self, asks: Sequence[Ask]) -> Sequence[Result]:
         try:

@@ -56,8 +56,9 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_no_truncate;
 )
 
 # One call is one transaction for many appends, each judged on its own: a stale one is told so and
-# the others are written. A stream or a command id may stand in a call only once (TC003), so that
-# one look at the log judges them all. Event k belongs to append p_of[k], as its p_nth[k]-th.
+# the others are written. Of those that expect the same version of a stream the first wins; one that
+# expects what the winner makes is 'later': to be asked again. A command id may stand in a call only
+# once (TC003). Event k belongs to append p_of[k], as its p_nth[k]-th.
 APPEND_SQL = """
 CREATE FUNCTION append_many(
     p_streams uuid[], p_expected integer[], p_commands uuid[], p_digests text[], p_counts integer[],
@@ -73,9 +74,8 @@ DECLARE
     head bigint;
     at timestamptz;
 BEGIN
-    IF (SELECT count(DISTINCT s) FROM unnest(p_streams) s) <> cardinality(p_streams)
-        OR (SELECT count(DISTINCT c) FROM unnest(p_commands) c) <> cardinality(p_commands) THEN
-        RAISE EXCEPTION 'a stream or a command stands twice in one call' USING ERRCODE = 'TC003';
+    IF (SELECT count(DISTINCT c) FROM unnest(p_commands) c) <> cardinality(p_commands) THEN
+        RAISE EXCEPTION 'a command stands twice in one call' USING ERRCODE = 'TC003';
     END IF;
     SELECT position INTO STRICT head FROM log_head WHERE id = 1 FOR UPDATE;
     at := clock_timestamp();
@@ -83,14 +83,14 @@ BEGIN
     WITH asked AS (
         SELECT * FROM unnest(p_streams, p_expected, p_commands, p_digests, p_counts)
             WITH ORDINALITY AS a(stream, expected, command, digest, n, i)
-    ), judged AS (
+    ), known AS (
         -- LIMIT keeps each look an index lookup, whatever plan was cached when tables were small.
         SELECT a.*, v.current, k.first_version AS k_first, k.last_version AS k_last,
                k.last_position AS k_position,
                CASE WHEN k.command_id IS NULL THEN
-                        CASE WHEN v.current = a.expected THEN 'done' ELSE 'stale' END
+                        CASE WHEN v.current = a.expected THEN 'fits' ELSE 'stale' END
                     WHEN k.digest = a.digest AND k.stream_id = a.stream THEN 'known'
-                    ELSE 'reused' END AS outcome
+                    ELSE 'reused' END AS first_look
         FROM asked a
         CROSS JOIN LATERAL (
             SELECT coalesce((SELECT e.version FROM events e WHERE e.stream_id = a.stream
@@ -99,6 +99,18 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT * FROM commands c WHERE c.command_id = a.command LIMIT 1
         ) k ON true
+    ), ranked AS (
+        SELECT k.*, k.first_look = 'fits' AND
+                    row_number() OVER (PARTITION BY stream, first_look ORDER BY i) = 1 AS wins
+        FROM known k
+    ), judged AS (
+        SELECT r.*, r.current + coalesce(w.n, 0) AS becomes,
+               CASE WHEN r.wins THEN 'done'
+                    WHEN r.first_look IN ('fits', 'stale') THEN
+                        CASE WHEN r.expected = r.current + w.n AND r.i > w.i THEN 'later'
+                             ELSE 'stale' END
+                    ELSE r.first_look END AS outcome
+        FROM ranked r LEFT JOIN ranked w ON w.stream = r.stream AND w.wins
     ), placed AS (
         SELECT j.*, head + coalesce(sum(j.n) FILTER (WHERE j.outcome = 'done') OVER (
             ORDER BY j.i ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::bigint AS before
@@ -128,7 +140,7 @@ BEGIN
         UPDATE log_head SET position = position + (SELECT count(*) FROM fresh)
         WHERE id = 1 AND EXISTS (SELECT FROM fresh)
     )
-    SELECT p.outcome, p.current, coalesce(p.k_first, p.current + 1),
+    SELECT p.outcome, p.becomes, coalesce(p.k_first, p.current + 1),
            coalesce(p.k_last, p.current + p.n), coalesce(p.k_position, p.before + p.n)
     FROM placed p ORDER BY p.i;
 END $$;
