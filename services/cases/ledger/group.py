@@ -39,8 +39,10 @@ Commit = Callable[[Sequence[Ask]], Awaitable[Sequence[Result]]]
 class GroupCommit:
     """Runs *commit*, one call at a time, over what was submitted in the meantime."""
 
-    def __init__(self, commit: Commit) -> None:
+    def __init__(self, commit: Commit, idle: Callable[[], Awaitable[None]]) -> None:
+        """*idle* is called when nothing is left to do, after one *commit* or many."""
         self._commit = commit
+        self._idle = idle
         self._queue: list[tuple[Ask, asyncio.Future[Appended]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -71,6 +73,11 @@ class GroupCommit:
         return taken
 
     async def _work(self) -> None:
+        while self._queue:
+            await self._work_off()
+            await self._idle()
+
+    async def _work_off(self) -> None:
         while group := self._take():
             results = await self._results([ask for ask, _ in group])
             waiting = []
