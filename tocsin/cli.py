@@ -288,6 +288,39 @@ def bootstrap(
 
 
 @app.command()
+def verify(
+    home: HomeOption = DEFAULT_HOME,
+    database_url: Annotated[
+        str | None, typer.Option(help="A database; default: that of the running platform.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="An exported incident: no database, no network.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The log's public key, or a file with it; pin it!")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A signed note kept elsewhere: finds restored backups.")
+    ] = None,
+) -> None:
+    """Check that nobody has altered the log; exit code 0 intact, 2 tampered with, 3 incomplete."""
+    from tocsin.home import Home
+    from tocsin.verify import read_key, verify_database, verify_file
+
+    place = Home(home)
+    if bundle is not None:
+        if not bundle.is_file():
+            raise CommandError(f"{bundle} is no file")
+        outcome = _run(verify_file(bundle, read_key(key, place) if key else None))
+    else:
+        url = database_url or _admin_url(place)
+        pinned = checkpoint.read_text(encoding="utf-8") if checkpoint else None
+        outcome = _run(verify_database(url, read_key(key, place), pinned))
+    console.print(outcome.sentence, style=None if outcome.code == 0 else "red", markup=False)
+    sys.exit(outcome.code)
+
+
+@app.command()
 def doctor(home: HomeOption = DEFAULT_HOME) -> None:
     """Check this machine and the platform; each complaint comes with its fix."""
     from tocsin.doctor import diagnose

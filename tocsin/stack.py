@@ -21,6 +21,7 @@ from tocsin.embedded.platform import EmbeddedPlatform
 from tocsin.embedded.ports import LOOPBACK, claim_port
 from tocsin.embedded.secret_files import SecretFiles
 from tocsin.home import Home, Running
+from tocsin.log_key import new_log_key
 from tocsin.nats_config import new_nkey_seed, public_key, render_authorization
 from tocsin.prepare import Order, prepare
 from tocsin.supervisor import Child, Event, Supervisor
@@ -60,6 +61,14 @@ def nkey_seed(secrets: SecretFiles, identity: str) -> str:
 def key_file(source: str) -> str:
     """Return the name of the secret that holds the API key of *source*."""
     return f"source.{source}.key"
+
+
+def log_key(secrets: SecretFiles) -> Path:
+    """Return the file of the key that signs the log, made the first time it is asked for."""
+    path = secrets.path("cases.log-key")
+    if not path.exists():
+        secrets.put(path.name, new_log_key())
+    return path
 
 
 def authorization(secrets: SecretFiles) -> str:
@@ -191,6 +200,7 @@ class Stack:
             "TOCSIN_NATS_NKEY_SEED_FILE": str(secrets.path(f"nats.{service}.nkey")),
             "TOCSIN_JWKS_FILE": str(self.issuer.jwks_file),
             "TOCSIN_KEY_PEPPER_FILE": str(secrets.path("ingest.key-pepper")),
+            "TOCSIN_LOG_KEY_FILE": str(log_key(secrets)),
             "PYTHONUNBUFFERED": "1",
         }
         return Child(

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.cases import api_commands, api_stream, api_views
+from services.cases import api_commands, api_log, api_stream, api_views
 from services.cases.consumer import Consumer
 from services.cases.leader import Leader
+from services.cases.ledger.checkpoints import Checkpointer, newest_note
+from services.cases.ledger.keys import load_signer
 from services.cases.migrations import HEAD
 from services.cases.postgres import PostgresStore
 from services.cases.projector import Projector
@@ -43,12 +45,15 @@ class State(ServiceState):
     queries: Queries
     projector: Projector
     noticed: Callable[[], None]
+    checkpointer: Checkpointer
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """Return the service that *settings* describe; SettingsError without a database."""
     database_url = require(settings, "database_url")
     seed = settings.nats_nkey_seed.get_secret_value() if settings.nats_nkey_seed else None
+    key_file = settings.log_key_file
+    signer = load_signer(settings.log_origin, key_file) if key_file else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -60,19 +65,22 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 Bus(settings.nats_url, "cases", seed) as bus,
                 Leader(engine, LEADER_KEY) as leader,
             ):
-                relay = Reconciler(
-                    "cases-relay", Relay(store, bus, leader).once, settings.relay_seconds
-                )
+                checkpointer = Checkpointer(engine, signer, settings.checkpoint_seconds)
+                sign = Reconciler("cases-checkpoints", checkpointer.once, 1.0)
+                publish = Relay(store, bus, leader, lambda: newest_note(engine))
+                relay = Reconciler("cases-relay", publish.once, settings.relay_seconds)
                 project = Reconciler("cases-projector", projector.once, settings.project_seconds)
 
                 def noticed() -> None:
                     relay.wake()
                     project.wake()
+                    sign.wake()
 
                 told = Consumer(store, clock, noticed)
                 async with background(
                     relay.run(),
                     project.run(),
+                    sign.run(),
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
@@ -88,6 +96,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         queries=Queries(engine),
                         projector=projector,
                         noticed=noticed,
+                        checkpointer=checkpointer,
                     )
         finally:
             await engine.dispose()
@@ -96,4 +105,5 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.include_router(api_commands.router)
     app.include_router(api_views.router)
     app.include_router(api_stream.router)
+    app.include_router(api_log.router)
     return app

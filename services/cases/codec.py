@@ -1,4 +1,4 @@
-"""Events as they are stored: a type name, a schema version, and JSON with sorted keys.
+"""Events as they are stored: a type name, a schema version, and canonical JSON (RFC 8785).
 
 Stored bytes never change. When a class changes in a way that a default cannot bridge, its schema
 number is raised, and an upcaster from the older number is added here (delivery reference §2.5).
@@ -11,6 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from services.cases.domain.events import Event
+from services.cases.ledger.canonical import canonical
 
 __all__ = ["EVENT_TYPES", "SCHEMA", "Encoded", "UnknownEventError", "decode", "encode"]
 
@@ -19,7 +20,6 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {
     f"{cls.__name__}.v1": cls for cls in get_args(Event)
 }
 _NAMES = {cls: name for name, cls in EVENT_TYPES.items()}
-_encoder = msgspec.json.Encoder(order="sorted")
 
 
 class UnknownEventError(Exception):
@@ -36,7 +36,9 @@ class Encoded(msgspec.Struct, frozen=True):
 
 def encode(event: Event) -> Encoded:
     """Return *event* as it is stored."""
-    return Encoded(_NAMES[type(event)], SCHEMA, _encoder.encode(event).decode())
+    # Through JSON and back: what JSON cannot say (NaN, a UUID) is settled before it is canonical.
+    plain = msgspec.json.decode(msgspec.json.encode(event))
+    return Encoded(_NAMES[type(event)], SCHEMA, canonical(plain))
 
 
 def decode(type_: str, schema: int, data: str) -> Event:

@@ -17,6 +17,7 @@ from prometheus_client import Gauge
 
 from services.cases.domain.incident import Incident, evolve, fold
 from services.cases.leader import Leader
+from services.cases.ledger.announce import Announcer, Newest
 from services.cases.publish import to_contract
 from services.cases.store import EventStore, Recorded
 from shared.bus import Bus, BusUnavailableError
@@ -40,7 +41,10 @@ class ForeignTailError(Exception):
 class Relay:
     """Publishes what is not published yet; `once` is the work of a reconciler."""
 
-    def __init__(self, store: EventStore, bus: Bus, leader: Leader | None) -> None:
+    def __init__(
+        self, store: EventStore, bus: Bus, leader: Leader | None, newest: Newest | None = None
+    ) -> None:
+        self._announcer = Announcer(store, bus, newest) if newest else None
         self._store = store
         self._bus = bus
         self._leader = leader
@@ -67,8 +71,10 @@ class Relay:
             ack = await self._bus.publish(message, stream=STREAM, expected_last_msg_id=tail_id)
             if ack.duplicate:  # another relay was here: look at the tail again
                 return done
-            tail_id = message.id
+            tail_id, position = message.id, event.position
             _published.set(event.position)
+        if self._announcer and tail_id is not None and len(events) < BATCH:
+            return len(events) + await self._announcer.announce(STREAM, position, tail_id)
         return len(events)
 
     async def _tail(self) -> tuple[int, str | None, int]:

@@ -1,5 +1,6 @@
 """Settings of cases: TOCSIN_CASES_* variables."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -20,3 +21,15 @@ class Settings(ServiceSettings):
     )
     relay_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
     project_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
+    log_key_file: Path | None = Field(
+        None,
+        description="Ed25519 key (PEM) that signs the log; without it there are no checkpoints",
+    )
+    log_origin: str = Field(
+        "tocsin/cases",
+        pattern=r"^[^\s+]{1,200}$",
+        description="the log's name in its checkpoints: unique in the world, never changed",
+    )
+    checkpoint_seconds: float = Field(
+        60.0, gt=0, le=3600, description="the longest time that an event stays unsigned"
+    )

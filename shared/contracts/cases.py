@@ -13,8 +13,9 @@ from shared.contracts.base import Contract, Instant, Part
 
 __all__ = [
     "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1",
-    "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1", "IncidentUpdatedV1", "PriorityRef",
-    "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
+    "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1", "IncidentUpdatedV1",
+    "LogCheckpointV1", "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1",
+    "VTeamFormedV1",
 ]  # fmt: skip
 
 
@@ -158,3 +159,22 @@ class IncidentUpdatedV1(IncidentEvent):
     SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.updated"
 
     event: str
+
+
+class LogCheckpointV1(Contract):
+    """The operator signed the log's root. ``ce-position`` is where it stands in the stream.
+
+    A monitor that keeps the newest and asks for a consistency proof from it to the next one notices
+    a changed past and a restored backup. Not every checkpoint is published, always the newest.
+    """
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.log.checkpoint"
+
+    origin: str = Field(description="the log's name, to be pinned together with its key")
+    size: int = Field(ge=1, description="events that it covers: positions 1 to size")
+    root: str = Field(description="base64 of the RFC 6962 root")
+    note: str = Field(description="the C2SP signed note, word for word")
+
+    @property
+    def about(self) -> str:
+        return self.origin

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.cases.domain.events import Event, NoteAdded
+from services.cases.domain.values import Actor
 from services.cases.postgres import PostgresStore
 from services.cases.store import (
     Appended,
@@ -168,3 +169,45 @@ async def test_too_many_waiting_appends_are_refused(world: World) -> None:
     refused = [r for r in results if isinstance(r, OverloadedError)]
     assert refused
     assert len([r for r in results if isinstance(r, Appended)]) == len(results) - len(refused)
+
+
+async def test_appends_that_go_together_are_judged_one_by_one(world: World) -> None:
+    """In one transaction: winners, losers, an echo, an impostor, and one that cannot be stored."""
+    store, stream, other, known = PostgresStore(world.engine("cases")), uuid7(), uuid7(), uuid7()
+    first = await store.append(other, [note()], expected=0, command_id=known, digest="d")
+    blocker = asyncio.create_task(append(store, uuid7(), note(), expected=0))
+    await asyncio.sleep(0)  # what follows is submitted while this one is being committed
+    bad = NoteAdded(actor=Actor(id="nul\0", roles=("service_team",)), at=NOW, note_id=uuid7(),
+                    text="")  # fmt: skip
+    results = await asyncio.gather(
+        append(store, stream, note(), note(), expected=0),
+        append(store, stream, note(), expected=0),
+        append(store, stream, note(), expected=2),
+        append(store, stream, note(), expected=9),
+        store.append(other, [note()], expected=7, command_id=known, digest="d"),
+        store.append(other, [note()], expected=1, command_id=known, digest="x"),
+        append(store, other, bad, expected=1),
+        append(store, other, note(), expected=1),
+        append(store, uuid7(), expected=0),
+        return_exceptions=True,
+    )
+    await blocker
+    won, lost, then, ahead, echo, impostor, refused, after, nothing = results
+    assert isinstance(won, Appended)
+    assert isinstance(then, Appended)
+    assert (won.first_version, won.last_version, then.last_version) == (1, 2, 3)
+    assert isinstance(lost, VersionConflict)
+    assert isinstance(ahead, VersionConflict)
+    assert lost.current >= 2
+    assert isinstance(echo, Appended)
+    assert (echo.replayed, echo.last_position) == (True, first.last_position)
+    assert isinstance(impostor, CommandReusedError)
+    assert isinstance(refused, Exception)
+    assert not isinstance(refused, VersionConflict)
+    assert isinstance(after, Appended)
+    assert after.last_version == 2
+    assert isinstance(nothing, Appended)
+    assert nothing.last_version == 0
+    assert (await store.read(stream)).version == 3
+    positions = [r.position for r in await store.after(first.last_position, 100)]
+    assert positions == list(range(positions[0], positions[0] + 5))

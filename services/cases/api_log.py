@@ -1,0 +1,109 @@
+"""What an outsider needs to hold us to our log: checkpoints, proofs, and an incident's bundle."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.cases.api_views import Auditor
+from services.cases.ledger.bundle import export
+from services.cases.ledger.checkpoints import driver_of, newest_note
+from services.cases.ledger.keys import Signer
+from services.cases.ledger.tree import StoredTree
+from services.cases.ledger.verifier import parse_checkpoint
+from shared.problems import ProblemError
+
+__all__ = ["router"]
+
+Size = Annotated[int, Query(ge=1, le=2**53)]
+
+router = APIRouter(tags=["log"])
+
+
+def _text(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+def _signer(request: Request) -> Signer:
+    signer: Signer | None = request.state.checkpointer.signer
+    if signer is None:
+        raise ProblemError(404, "not_signed", "This log has no key (TOCSIN_CASES_LOG_KEY_FILE).")
+    return signer
+
+
+@asynccontextmanager
+async def _tree(request: Request, size: int) -> AsyncIterator[StoredTree]:
+    """Yield the stored tree; 422 for a size that it does not have."""
+    async with driver_of(request.state.engine) as driver:
+        tree = StoredTree(driver)
+        if size > (head := await tree.size()):
+            raise ProblemError(422, "beyond_the_log", f"The log has {head} events, not {size}.")
+        yield tree
+
+
+@router.get("/v1/log/checkpoint", summary="The newest signed root of the log")
+async def checkpoint(request: Request, _: Auditor) -> dict[str, Any]:
+    signer = _signer(request)
+    newest = await newest_note(request.state.engine)
+    if newest is None:
+        raise ProblemError(404, "not_found", "Nothing was signed yet.")
+    size, note = newest
+    found = parse_checkpoint(note.rpartition("\n\n")[0] + "\n")
+    return {
+        "origin": found.origin,
+        "size": size,
+        "root": _text(found.root),
+        "note": note,
+        "key": str(signer.public),
+    }
+
+
+@router.get("/v1/log/proof/inclusion", summary="Proof that an event is in the log")
+async def inclusion(request: Request, _: Auditor, position: Size, size: Size) -> dict[str, Any]:
+    if position > size:
+        raise ProblemError(422, "malformed", "position is beyond size.")
+    async with _tree(request, size) as tree:
+        return {
+            "position": position,
+            "size": size,
+            "leaf_hash": _text(await tree.leaf(position)),
+            "path": [_text(digest) for digest in await tree.inclusion(position, size)],
+            "root": _text(await tree.root(size)),
+        }
+
+
+@router.get("/v1/log/proof/consistency", summary="Proof that the log was only added to")
+async def consistency(
+    request: Request,
+    _: Auditor,
+    first: Annotated[int, Query(alias="from", ge=1, le=2**53)],
+    second: Annotated[int, Query(alias="to", ge=1, le=2**53)],
+) -> dict[str, Any]:
+    if first > second:
+        raise ProblemError(422, "malformed", "from is beyond to.")
+    async with _tree(request, second) as tree:
+        return {
+            "from": first,
+            "to": second,
+            "from_root": _text(await tree.root(first)),
+            "to_root": _text(await tree.root(second)),
+            "path": [_text(digest) for digest in await tree.consistency(first, second)],
+        }
+
+
+@router.get(
+    "/v1/incidents/{incident_id}/bundle",
+    summary="An incident's events with proofs, for `tocsin verify --bundle`",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}},
+)
+async def bundle(request: Request, incident_id: UUID, _: Auditor) -> Response:
+    _signer(request)
+    content = await export(request.state.engine, request.state.checkpointer, incident_id)
+    if content is None:
+        raise ProblemError(404, "not_found", "There is no such incident for you.")
+    name = f'attachment; filename="incident-{incident_id}.zip"'
+    return Response(content, media_type="application/zip", headers={"Content-Disposition": name})

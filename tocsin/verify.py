@@ -1,0 +1,85 @@
+"""`tocsin verify`: is the log what it was? Exit code 0 intact, 2 tampered with, 3 incomplete."""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from services.cases.ledger.keys import load_signer
+from services.cases.ledger.reading import audit_database
+from services.cases.ledger.verifier import (
+    IncompleteError,
+    TamperedError,
+    VerifyKey,
+    verify_bundle,
+)
+from services.cases.settings import Settings
+from shared.db import plain_url
+from shared.errors import UserError
+from tocsin.home import Home
+
+__all__ = ["INCOMPLETE", "INTACT", "TAMPERED", "Outcome", "judged", "read_key", "verify_database",
+           "verify_file"]  # fmt: skip
+
+INTACT, TAMPERED, INCOMPLETE = 0, 2, 3
+LOG_KEY = "cases.log-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The exit code and the sentence that goes with it."""
+
+    code: int
+    sentence: str
+
+
+async def judged(work: Callable[[], Awaitable[str]]) -> Outcome:
+    """Run a check; return what it came to."""
+    try:
+        return Outcome(INTACT, f"intact: {await work()}")
+    except TamperedError as error:
+        where = "" if error.position is None else f" (first bad position: {error.position})"
+        return Outcome(TAMPERED, f"TAMPERED: {error}{where}")
+    except IncompleteError as error:
+        return Outcome(INCOMPLETE, f"incomplete: {error}")
+
+
+def read_key(text: str | None, home: Home) -> VerifyKey | None:
+    """Return the key that was given as text or file, or the home's own."""
+    if text is None:
+        path = home.secrets.path(LOG_KEY)
+        default = Settings.model_fields["log_origin"].default
+        origin = os.environ.get("TOCSIN_CASES_LOG_ORIGIN", default)
+        return load_signer(origin, path).public if path.exists() else None
+    try:
+        return VerifyKey.parse(Path(text).read_text() if Path(text).is_file() else text)
+    except (ValueError, OSError) as error:
+        raise UserError(f"--key: {error}") from error
+
+
+async def verify_database(url: str, key: VerifyKey | None, pinned: str | None) -> Outcome:
+    """Judge the whole log of a database, read in one snapshot."""
+
+    async def work() -> str:
+        plain, arguments = plain_url(url)
+        try:
+            connection = await asyncpg.connect(plain, **arguments)
+        except (OSError, asyncpg.PostgresError) as error:
+            raise UserError(f"the database does not answer: {error}") from error
+        try:
+            return (await audit_database(connection, key, pinned)).sentence()
+        finally:
+            await connection.close()
+
+    return await judged(work)
+
+
+async def verify_file(path: Path, key: VerifyKey | None) -> Outcome:
+    """Judge a bundle, with nothing but the file."""
+
+    async def work() -> str:
+        return verify_bundle(path, key)
+
+    return await judged(work)
