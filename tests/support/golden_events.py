@@ -5,6 +5,7 @@ that is there.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from services.cases.codec import encode
@@ -13,7 +14,7 @@ from services.cases.domain import events as e
 from services.cases.domain import vocabulary as v
 from services.cases.domain.vocabulary import State
 from tests.support.given import given
-from tests.support.incidents import NOW, SR, ST, SYS, command, story
+from tests.support.incidents import LG, NOW, SR, ST, SYS, command, detection, story
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
 
@@ -21,6 +22,10 @@ GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
 def one_of_each() -> dict[str, e.Event]:
     """Return type name → an event of that type, the same ones every time."""
     contained = story(State.CONTAINED)
+    two = [*story(State.OPENED)]
+    two += given(*two).when(command(c.AttachDetections, SYS, detections=(detection(2),), count=2))
+    recommended = [*contained, *given(*contained).when(command(c.AddRecommendation, SR))]
+    linked = [*contained, *given(*contained).when(command(c.LinkIncident, SR))]
     found: list[e.Event] = [
         *story(),
         *story(State.FALSE_POSITIVE),
@@ -41,9 +46,30 @@ def one_of_each() -> dict[str, e.Event]:
         *given(*contained).when(command(c.RecordCustomersNotified, SYS)),
         *given(*contained).when(command(c.AddNote, SR)),
         *given(*contained).when(command(c.RecordFact, SYS)),
+        *story(State.MERGED),
+        *given(*story(State.MERGED)).when(command(c.UnmergeIncident, SR)),
+        *given(*two).when(command(c.SplitIncident, SR)),
+        *given(*story(State.CLOSED)).when(command(c.ReopenIncident, SR)),
+        *given(*contained).when(command(c.RetractConfirmation, SR)),
+        *given(*contained).when(command(c.ReportContainmentLoss, SR)),
+        *given(*contained).when(command(c.AddVTeamMember, SR)),
+        *given(*contained).when(command(c.RemoveVTeamMember, SR)),
+        *given(*contained).when(command(c.ClassifyIndicator, SR)),
+        *recommended,
+        *given(*recommended).when(command(c.DecideRecommendation, ST))[:1],
+        *linked,
+        *given(*linked).when(command(c.UnlinkIncident, SR)),
+        *given(*contained).when(command(c.RecordClock, LG)),
+        *given(*contained).when(command(c.CorrectClock, LG)),
         e.SeverityReassessmentRequested(actor=SR, at=NOW, scope_version=2, reason="it grew"),
     ]
-    return {encode(event).type: event for event in reversed(found)}
+    each = {encode(event).type: event for event in reversed(found)}
+    closed = each["IncidentClosed.v1"]
+    assert isinstance(closed, e.IncidentClosed)
+    # The checklist has grown since its fixture was written; old ones stay readable.
+    first = ("root_cause", "affected_customers", "notified", "actions")
+    kept = {name: closed.checklist[name] for name in first}
+    return {**each, "IncidentClosed.v1": replace(closed, checklist=kept)}
 
 
 def main() -> None:

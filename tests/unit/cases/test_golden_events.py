@@ -32,7 +32,11 @@ def test_what_is_written_today_is_what_the_fixture_holds(path: Path) -> None:
     stored = json.loads(path.read_text())
     written = encode(one_of_each()[stored["type"]])
     assert (written.type, written.schema) == (stored["type"], stored["schema"])
-    assert json.loads(written.data) == stored["data"]
+    # A field that was added since has its default, which is what the old bytes mean.
+    data = json.loads(written.data)
+    assert {name: data[name] for name in stored["data"]} == stored["data"]
+    older = decode(stored["type"], stored["schema"], json.dumps(stored["data"]))
+    assert json.loads(encode(older).data) == data
 
 
 def test_keys_are_sorted_so_that_equal_events_are_equal_bytes() -> None:
