@@ -7,7 +7,9 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases import api_commands, api_stream, api_views
+from services.cases.case_policy import SHIPPED, load
 from services.cases.consumer import Consumer
+from services.cases.domain.values import Policy
 from services.cases.leader import Leader
 from services.cases.migrations import HEAD
 from services.cases.postgres import PostgresStore
@@ -43,11 +45,16 @@ class State(ServiceState):
     queries: Queries
     projector: Projector
     noticed: Callable[[], None]
+    case_policy: Policy
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
-    """Return the service that *settings* describe; SettingsError without a database."""
+    """Return the service that *settings* describe; SettingsError without a database.
+
+    CasePolicyError for a case-management policy that cannot be taken.
+    """
     database_url = require(settings, "database_url")
+    case_policy = load(settings.case_policy_file or SHIPPED)
     seed = settings.nats_nkey_seed.get_secret_value() if settings.nats_nkey_seed else None
 
     @asynccontextmanager
@@ -88,6 +95,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         queries=Queries(engine),
                         projector=projector,
                         noticed=noticed,
+                        case_policy=case_policy,
                     )
         finally:
             await engine.dispose()
