@@ -57,7 +57,14 @@ def informed(command: c.Command, policy: Policy) -> c.Command:
 
 def _plausible(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Command]:
     indicator = next(iter(incident.indicators), _NOBODY)
-    yield c.SetSeverity(actor=actor, now=now, level=_level(incident), reason=_TEXT, inputs={})
+    yield c.SetSeverity(
+        actor=actor,
+        now=now,
+        level=_level(incident),
+        reason=_TEXT,
+        inputs={},
+        second_approver=_TEXT,
+    )
     yield c.SetPriority(
         actor=actor,
         now=now,

@@ -72,11 +72,40 @@ def one_of_each() -> dict[str, e.Event]:
     return {**each, "IncidentClosed.v1": replace(closed, checklist=kept)}
 
 
+def grown() -> dict[str, e.Event]:
+    """Return type name → an event that uses the fields added to it since its first fixture."""
+    each = one_of_each()
+    note, linked, confirmed = (
+        each[name] for name in ("NoteAdded.v1", "IndicatorLinked.v1", "IncidentConfirmed.v1")
+    )
+    severity, changed = each["SeveritySet.v1"], each["SeverityChanged.v1"]
+    assert isinstance(note, e.NoteAdded)
+    assert isinstance(linked, e.IndicatorLinked)
+    assert isinstance(confirmed, e.IncidentConfirmed)
+    assert isinstance(severity, e.SeveritySet)
+    assert isinstance(changed, e.SeverityChanged)
+    found: list[e.Event] = [
+        replace(note, visibility=v.Visibility.LEGAL_PRIVILEGED),
+        replace(linked, attack_vector=v.AttackVector.WEB, techniques=("T1190",)),
+        replace(confirmed, policy="case-management 2026.11.0"),
+        replace(severity, second_approver="rita"),
+        replace(changed, second_approver="rita"),
+    ]
+    return {encode(event).type: event for event in found}
+
+
+def fixtures() -> dict[str, e.Event]:
+    """Return file stem → the event that its fixture holds."""
+    first = {f"{name}-{encode(event).schema}": event for name, event in one_of_each().items()}
+    later = {f"{name}-{encode(event).schema}-grown": event for name, event in grown().items()}
+    return first | later
+
+
 def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
-    for name, event in one_of_each().items():
+    for stem, event in fixtures().items():
         stored = encode(event)
-        path = GOLDEN / f"{name}-{stored.schema}.json"
+        path = GOLDEN / f"{stem}.json"
         if not path.exists():
             document = {
                 "type": stored.type,

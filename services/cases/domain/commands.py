@@ -85,6 +85,7 @@ class SetSeverity(_Order):
     level: Severity
     reason: str = ""
     inputs: Mapping[str, Any]
+    second_approver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

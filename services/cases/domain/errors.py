@@ -16,6 +16,7 @@ CODES = {
     "severity_too_high": "only SEV3 and SEV4 may be dismissed at triage",
     "override_reason_missing": "differing from the computed value needs a reason",
     "lowering_needs_security_response": "only security response lowers a severity after escalation",
+    "second_person_missing": "going below a floor of the policy needs a second person (I4)",
     "priority_not_set": "no priority has been set (R24a)",
     "priority_factors_missing": "functional, informational and recoverability have to be named",
     "owning_team_missing": "an escalation has exactly one owning team (I2)",

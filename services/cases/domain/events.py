@@ -81,6 +81,7 @@ class SeveritySet(_Fact):
     inputs: Mapping[str, Any]
     policy: str = ""
     policy_version: str = ""
+    second_approver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ class SeverityChanged(_Fact):
     previous: Severity
     reason: str
     inputs: Mapping[str, Any]
+    second_approver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

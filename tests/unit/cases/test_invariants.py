@@ -16,7 +16,19 @@ from services.cases.domain.incident import Incident, decide, evolve, fold
 from services.cases.domain.state import MANDATORY_KINDS
 from services.cases.domain.vocabulary import State
 from tests.support.given import Given, given
-from tests.support.incidents import EM, EVERYONE, LG, NOW, SR, ST, TEAM, command, story
+from tests.support.incidents import (
+    ASSESSMENT,
+    EM,
+    EVERYONE,
+    LG,
+    NOW,
+    SR,
+    ST,
+    SYS,
+    TEAM,
+    command,
+    story,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -98,6 +110,24 @@ def test_i4_severity_and_priority_name_policy_and_inputs_and_lowering_is_guarded
     [changed] = escalated.when(replace(lower, actor=SR))
     assert isinstance(changed, e.SeverityChanged)
     assert changed.reason == "calm"
+
+
+def test_i4_below_a_floor_it_takes_two_persons() -> None:
+    floored = replace(ASSESSMENT, floors_applied=("credentials",))
+    lower = command(c.SetSeverity, ST, level=v.Severity.SEV3, reason="a test account")
+    opened = after(State.OPENED, command(c.ProposeSeverity, SYS, assessment=floored))
+    assert opened.refuses(lower) == {"second_person_missing"}
+    assert opened.refuses(replace(lower, second_approver="sam")) == {"second_person_missing"}
+    [low] = opened.when(replace(lower, second_approver="rita"))
+    assert isinstance(low, e.SeveritySet)
+    assert low.second_approver == "rita"
+    escalated = after(State.ESCALATED, command(c.ProposeSeverity, SYS, assessment=floored))
+    lower = replace(lower, actor=SR)
+    assert escalated.refuses(lower) == {"second_person_missing"}
+    [changed] = escalated.when(replace(lower, second_approver="sam"))
+    assert isinstance(changed, e.SeverityChanged)
+    assert changed.second_approver == "sam"
+    assert len(escalated.when(replace(lower, level=v.Severity.SEV1))) == 1  # up needs nobody
 
 
 @pytest.mark.parametrize("clock", set(v.Clock) - {v.Clock.DETECTED, v.Clock.AWARE})
