@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from services.cases.api_views import Reader
+from services.cases.privilege import entry_for
 from services.cases.projector import Projector
 from services.cases.queries import Queries
 
@@ -47,7 +48,7 @@ async def stream(
         rows = await queries.feed(position, incident_id, PAGE)
         for row in rows:
             position = row.key
-            yield ServerSentEvent(id=str(row.key), data=row.document)
+            yield ServerSentEvent(id=str(row.key), data=entry_for(principal, row.document))
         if len(rows) < PAGE:
             # All that was projected when we asked has been sent; wait for something newer.
             position = max(position, seen)

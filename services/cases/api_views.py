@@ -8,11 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from services.cases.api_commands import actor_of
+from services.cases.case_policy import completeness
 from services.cases.domain.incident import fold
 from services.cases.domain.vocabulary import Severity, State
 from services.cases.domain.workflow import RULES, TERMINAL
 from services.cases.moves import SYSTEM_ONLY, moves
+from services.cases.privilege import document_for, entry_for, event_for
+from services.cases.queries import Queries
 from services.cases.views import Document
+from services.cases.views.indicators import analysis
 from shared.auth import Principal, Role, allow
 from shared.problems import ProblemError
 
@@ -88,6 +92,7 @@ async def workflow(_: Reader) -> dict[str, Any]:
                 "verb": rule.verb,
                 "from": [state.value for state in State if state in rule.states],
                 "to": rule.to.value if rule.to else None,
+                "back": rule.back,
                 "roles": sorted(rule.roles),
                 "duty_manager_for": rule.stands_in.value if rule.stands_in else None,
                 "system_only": command in SYSTEM_ONLY,
@@ -98,43 +103,100 @@ async def workflow(_: Reader) -> dict[str, Any]:
 
 
 @router.get("/v1/events", summary="The log, in its one order")
-async def log(request: Request, _: Auditor, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
+async def log(
+    request: Request, principal: Auditor, after: After = 0, limit: Limit = 100
+) -> dict[str, Any]:
     found: list[Document] = await request.state.queries.log(after, limit)
-    return {"items": found, "next_after": found[-1]["position"] if found else after}
+    items = [event_for(principal, event) for event in found]
+    return {"items": items, "next_after": found[-1]["position"] if found else after}
 
 
 @router.get("/v1/incidents/{incident_id}", summary="An incident in full")
 async def incident(
-    request: Request, response: Response, incident_id: UUID, _: Reader
+    request: Request, response: Response, incident_id: UUID, principal: Reader
 ) -> dict[str, Any]:
-    document: Document | None = await request.state.queries.incident(incident_id)
+    """One that was merged answers itself, with ``merged_into``, and names where it goes on.
+
+    ``canonical_id`` and ``Link: rel="canonical"`` name the end of the line, if there are several.
+    """
+    queries: Queries = request.state.queries
+    document = await queries.incident(incident_id)
     if document is None:
         raise _unknown()
     response.headers["ETag"] = f'"{document["version"]}"'
-    return document
+    canonical = await queries.canonical(document)
+    if document["merged_into"] is not None:
+        response.headers["Link"] = f'</v1/incidents/{canonical}>; rel="canonical"'
+    history = await request.state.store.read(incident_id)
+    return {
+        **document_for(principal, document),
+        "canonical_id": canonical,
+        "completeness": completeness(request.state.case_policy, fold(history.events)),
+    }
+
+
+@router.get(
+    "/v1/incidents/{incident_id}/analysis",
+    summary="Its indicators by attack vector, and how often they were right (R28)",
+)
+async def indicator_analysis(
+    request: Request, response: Response, incident_id: UUID, _: Reader
+) -> dict[str, Any]:
+    """Counts are of other incidents: this one is what they are to help with. Advice only."""
+    queries: Queries = request.state.queries
+    document = await queries.incident(incident_id)
+    if document is None:
+        raise _unknown()
+    response.headers["ETag"] = f'"{document["version"]}"'
+    return analysis(document, await queries.record(incident_id))
+
+
+@router.get(
+    "/v1/incidents/{incident_id}/related",
+    summary="Its links, and incidents that share its indicators (R31d)",
+)
+async def related(
+    request: Request, incident_id: UUID, _: Reader, limit: Limit = 20
+) -> dict[str, Any]:
+    queries: Queries = request.state.queries
+    document = await queries.incident(incident_id)
+    if document is None:
+        raise _unknown()
+    linked = {row["incident_id"] for row in document["links"]}
+    suggested = await queries.sharing(incident_id, limit)
+    return {
+        "links": document["links"],
+        "merged_from": document["merged_from"],
+        "suggestions": [
+            {**row.document, "shared_indicators": row.key}
+            for row in suggested
+            if row.document["incident_id"] not in linked
+        ],
+    }
 
 
 @router.get("/v1/incidents/{incident_id}/timeline", summary="A sentence an event")
 async def timeline(
-    request: Request, incident_id: UUID, _: Reader, after: After = 0, limit: Limit = 200
+    request: Request, incident_id: UUID, principal: Reader, after: After = 0, limit: Limit = 200
 ) -> dict[str, Any]:
     rows = await request.state.queries.timeline(incident_id, after, limit)
     if not rows and await request.state.queries.incident(incident_id) is None:
         raise _unknown()
     return {
-        "items": [row.document for row in rows],
+        "items": [entry_for(principal, row.document) for row in rows],
         "next_after": rows[-1].key if rows else after,
     }
 
 
 @router.get("/v1/incidents/{incident_id}/events", summary="Its events, as they are stored")
 async def events(
-    request: Request, incident_id: UUID, _: Auditor, after: After = 0, limit: Limit = 200
+    request: Request, incident_id: UUID, principal: Auditor, after: After = 0, limit: Limit = 200
 ) -> dict[str, Any]:
     found: list[Document] = await request.state.queries.stream(incident_id, after, limit)
     if not found and not await request.state.queries.stream(incident_id, 0, 1):
         raise _unknown()
-    return {"items": found, "next_after": found[-1]["version"] if found else after}
+    items = [event_for(principal, event) for event in found]
+    return {"items": items, "next_after": found[-1]["version"] if found else after}
 
 
 @router.get("/v1/incidents/{incident_id}/moves", summary="What you may do now, and what is missing")
@@ -155,6 +217,11 @@ async def possible_moves(
                 "permitted": not unmet,
                 "unmet": [{"code": u.code, "detail": u.detail} for u in unmet],
             }
-            for verb, unmet in moves(now_incident, actor_of(principal), request.state.clock())
+            for verb, unmet in moves(
+                now_incident,
+                actor_of(principal),
+                request.state.clock(),
+                request.state.case_policy,
+            )
         ],
     }

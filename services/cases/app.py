@@ -7,7 +7,9 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases import api_commands, api_log, api_stream, api_views
+from services.cases.case_policy import SHIPPED, load
 from services.cases.consumer import Consumer
+from services.cases.domain.values import Policy
 from services.cases.leader import Leader
 from services.cases.ledger.checkpoints import Checkpointer, newest_note
 from services.cases.ledger.keys import load_signer
@@ -46,11 +48,16 @@ class State(ServiceState):
     projector: Projector
     noticed: Callable[[], None]
     checkpointer: Checkpointer
+    case_policy: Policy
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
-    """Return the service that *settings* describe; SettingsError without a database."""
+    """Return the service that *settings* describe; SettingsError without a database.
+
+    CasePolicyError for a case-management policy that cannot be taken.
+    """
     database_url = require(settings, "database_url")
+    case_policy = load(settings.case_policy_file or SHIPPED)
     seed = settings.nats_nkey_seed.get_secret_value() if settings.nats_nkey_seed else None
     key_file = settings.log_key_file
     signer = load_signer(settings.log_origin, key_file) if key_file else None
@@ -97,6 +104,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         projector=projector,
                         noticed=noticed,
                         checkpointer=checkpointer,
+                        case_policy=case_policy,
                     )
         finally:
             await engine.dispose()

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
 
-from services.cases.domain.commands import Command, OpenIncident
+from services.cases.counterparts import home_of
+from services.cases.domain.commands import AttachDetections, Command, OpenIncident, RecordFact
 from services.cases.domain.errors import NotAllowed
 from services.cases.handle import UnknownIncidentError, handle
 from services.cases.numbers import next_number
@@ -19,6 +21,8 @@ from shared.db import is_transient
 from shared.ids import derived_id
 
 __all__ = ["Consumer"]
+
+_REPOINTED = (AttachDetections, RecordFact)
 
 log = structlog.get_logger()
 _refused = Counter(
@@ -61,7 +65,7 @@ class Consumer:
         try:
             done = await handle(
                 self._store,
-                told.incident_id,
+                await self._addressee(told),
                 await self._numbered(told.commands),
                 command_id=derived_id("command", told.event_id),
                 digest=hashlib.sha256(f"{subject} {told.event_id}".encode()).hexdigest(),
@@ -83,6 +87,15 @@ class Consumer:
             raise
         else:
             log.info("message applied", events=done.events, replayed=done.replayed, **about)
+
+    async def _addressee(self, told: Told) -> UUID:
+        """Return whose log it belongs to: what is told of a merged incident is told of its target.
+
+        Lists of affected customers are numbered for each incident, so they are not re-pointed.
+        """
+        if all(isinstance(command, _REPOINTED) for command in told.commands):
+            return await home_of(self._store, told.incident_id)
+        return told.incident_id
 
     async def _numbered(self, commands: Sequence[Command]) -> list[Command]:
         """Return *commands* with a number drawn for the incident that they open, if they do."""

@@ -1,10 +1,12 @@
 """The shell: reads, decides, appends; acts, never decides."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.cases.domain.commands import Command
+from services.cases.counterparts import MERGE, informed
+from services.cases.domain.commands import Command, MergeInto
 from services.cases.domain.errors import NotAllowed
 from services.cases.domain.events import Event
 from services.cases.domain.incident import Incident, decide, evolve, fold
@@ -58,8 +60,12 @@ async def handle(
     """
     if known := await store.find(command_id, digest):
         return await _answer(store, known)
+    merges = any(isinstance(command, MergeInto) for command in commands)
     try:
-        appended = await _attempt(store, incident_id, commands, command_id, digest, expected, opens)
+        async with store.alone(MERGE) if merges else nullcontext():
+            appended = await _attempt(
+                store, incident_id, commands, command_id, digest, expected, opens
+            )
     except (NotAllowed, VersionConflict):
         # Perhaps the same command won the race against itself: then this is its answer.
         if known := await store.find(command_id, digest):
@@ -84,7 +90,8 @@ async def _attempt(
             raise UnknownIncidentError(str(incident_id))
         if expected is not None and history.version != expected:
             raise VersionConflict(history.version)
-        events = decide_all(fold(history.events), commands)
+        asked = [await informed(store, incident_id, command) for command in commands]
+        events = decide_all(fold(history.events), asked)
         try:
             return await store.append(
                 incident_id,

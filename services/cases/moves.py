@@ -5,6 +5,7 @@ refused is refused for the incident's or the actor's sake; no second copy of the
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,10 +14,19 @@ from services.cases.domain import vocabulary as v
 from services.cases.domain.errors import NotAllowed, Unmet
 from services.cases.domain.incident import Incident, decide
 from services.cases.domain.state import MANDATORY_KINDS
-from services.cases.domain.values import Actor, Criterion, Member, Scope, Selector
+from services.cases.domain.values import (
+    NO_POLICY,
+    Actor,
+    Counterpart,
+    Criterion,
+    Member,
+    Policy,
+    Scope,
+    Selector,
+)
 from services.cases.domain.workflow import RULES
 
-__all__ = ["SYSTEM_ONLY", "moves"]
+__all__ = ["SYSTEM_ONLY", "informed", "moves"]
 
 _NOBODY = UUID(int=0)
 _TEXT = "…"
@@ -25,22 +35,36 @@ SYSTEM_ONLY = frozenset(
 )
 
 
-def moves(incident: Incident, actor: Actor, now: datetime) -> list[tuple[str, tuple[Unmet, ...]]]:
+def moves(
+    incident: Incident, actor: Actor, now: datetime, policy: Policy = NO_POLICY
+) -> list[tuple[str, tuple[Unmet, ...]]]:
     """Return each verb with what it lacks; nothing lacking means that it would be accepted."""
     found = []
     for command in _plausible(incident, actor, now):
         unmet: tuple[Unmet, ...] = ()
         try:
-            decide(incident, command)
+            decide(incident, informed(command, policy))
         except NotAllowed as refusal:
             unmet = refusal.unmet
         found.append((RULES[type(command)].verb, unmet))
     return found
 
 
+def informed(command: c.Command, policy: Policy) -> c.Command:
+    """Return *command* with the case-management policy, if it is one that asks for it."""
+    return replace(command, policy=policy) if isinstance(command, c.ConfirmIncident) else command
+
+
 def _plausible(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Command]:
     indicator = next(iter(incident.indicators), _NOBODY)
-    yield c.SetSeverity(actor=actor, now=now, level=_level(incident), reason=_TEXT, inputs={})
+    yield c.SetSeverity(
+        actor=actor,
+        now=now,
+        level=_level(incident),
+        reason=_TEXT,
+        inputs={},
+        second_approver=_TEXT,
+    )
     yield c.SetPriority(
         actor=actor,
         now=now,
@@ -95,6 +119,62 @@ def _plausible(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Co
     yield c.CloseIncident(actor=actor, now=now)
     yield c.DeclareNoCustomersAffected(actor=actor, now=now, reason=_TEXT)
     yield c.AddNote(actor=actor, now=now, note_id=_NOBODY, text=_TEXT)
+    yield from _branching(incident, actor, now)
+    yield from _gathering(incident, actor, now)
+
+
+def _branching(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Command]:
+    """Yield what leaves the straight line."""
+    target = Counterpart(state=v.State.OPENED)
+    yield c.MergeInto(actor=actor, now=now, target_id=_NOBODY, reason=_TEXT, target=target)
+    yield c.UnmergeIncident(actor=actor, now=now, reason=_TEXT)
+    yield c.SplitIncident(
+        actor=actor,
+        now=now,
+        new_id=_NOBODY,
+        title=_TEXT,
+        detection_ids=tuple(sorted(incident.detection_ids)[:1]),
+        reason=_TEXT,
+    )
+    yield c.ReopenIncident(actor=actor, now=now, reason=_TEXT, new_information_ref=_TEXT)
+    yield c.RetractConfirmation(actor=actor, now=now, reason=_TEXT)
+    yield c.ReportContainmentLoss(actor=actor, now=now, new_assets=(_TEXT,))
+
+
+def _gathering(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Command]:
+    """Yield what adds to what is known: people, links, recommendations, clocks."""
+    other = Member(person=_TEXT, kind=v.MemberKind.OTHER)
+    yield c.AddVTeamMember(actor=actor, now=now, member=other)
+    person = incident.members[-1].person if incident.members else _TEXT
+    yield c.RemoveVTeamMember(actor=actor, now=now, person=person, reason=_TEXT)
+    indicator = next(iter(incident.indicators), _NOBODY)
+    classified = incident.indicators.get(indicator)
+    vector = v.AttackVector.OTHER
+    if classified and classified.attack_vector is vector:
+        vector = v.AttackVector.UNKNOWN
+    yield c.ClassifyIndicator(actor=actor, now=now, indicator_id=indicator, attack_vector=vector)
+    yield c.AddRecommendation(actor=actor, now=now, recommendation_id=_NOBODY, text=_TEXT)
+    undecided = (k for k, r in incident.recommendations.items() if r.decision is None)
+    yield c.DecideRecommendation(
+        actor=actor,
+        now=now,
+        recommendation_id=next(undecided, next(iter(incident.recommendations), _NOBODY)),
+        decision=v.Decision.REJECTED,
+        reason=_TEXT,
+        action_id=_NOBODY,
+    )
+    same = v.Relation.SAME_ACTOR
+    here = Counterpart(state=v.State.OPENED)
+    yield c.LinkIncident(
+        actor=actor, now=now, other_id=_NOBODY, relation=same, reason=_TEXT, other=here
+    )
+    linked, relation = min(incident.links, default=(_NOBODY, same))
+    yield c.UnlinkIncident(actor=actor, now=now, other_id=linked, relation=relation, reason=_TEXT)
+    unset = next((clock for clock in v.Clock if clock not in incident.clocks), v.Clock.OCCURRED)
+    earlier = min((now, *incident.clocks.values())) - timedelta(seconds=1)
+    yield c.RecordClock(actor=actor, now=now, clock=unset, instant=earlier, basis=_TEXT)
+    running = next(iter(incident.clocks), v.Clock.OCCURRED)
+    yield c.CorrectClock(actor=actor, now=now, clock=running, instant=earlier, reason=_TEXT)
 
 
 def _level(incident: Incident) -> v.Severity:

@@ -29,6 +29,7 @@ __all__ = ["COLUMNS", "PostgresStore", "recorded"]
 MAX_WAITING = 64
 COLUMNS = "position, stream_id, version, event_id, type, schema, data, recorded_at"
 PAGE = 500
+TRIES, PAUSE = 40, 0.05
 
 _APPEND = "SELECT * FROM append_many($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 _FIND = (
@@ -48,6 +49,8 @@ _NUMBER = (
     "INSERT INTO incident_numbers (year, last) VALUES ($1, 1)"
     " ON CONFLICT (year) DO UPDATE SET last = incident_numbers.last + 1 RETURNING last"
 )
+
+_ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 
 T = TypeVar("T")
 
@@ -202,6 +205,17 @@ class PostgresStore:
     async def stream_after(self, stream_id: UUID, version: int, limit: int) -> Sequence[Recorded]:
         rows = await self._ask(lambda d: d.fetch(_STREAM, stream_id, version, limit))
         return [recorded(row) for row in rows]
+
+    @asynccontextmanager
+    async def alone(self, what: str) -> AsyncIterator[None]:
+        # Tried, not waited for: who waits would hold a connection that the other one needs.
+        for _ in range(TRIES):
+            async with self._driver() as driver, driver.transaction():
+                if await driver.fetchval(_ALONE, f"cases:{what}"):
+                    yield
+                    return
+            await asyncio.sleep(PAUSE)
+        raise OverloadedError(f"others are busy with {what}")
 
     async def draw_number(self, year: int) -> int:
         number: int = await self._ask(lambda d: d.fetchval(_NUMBER, year))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,8 @@ from services.cases.postgres import COLUMNS, recorded
 from services.cases.store import Recorded
 from services.cases.views import Document
 from services.cases.views.detail import project
+from services.cases.views.indicators import outcomes
+from services.cases.views.links import change_other, other_end
 from services.cases.views.listing import summarise
 from services.cases.views.timeline import entry
 
@@ -40,6 +42,14 @@ _SAVE = (
 )
 _TIMELINE = "INSERT INTO timeline (position, incident_id, version, entry) VALUES ($1, $2, $3, $4)"
 
+_INDICATOR = (
+    "INSERT INTO incident_indicators (incident_id, indicator_id, attack_vector, outcome)"
+    " VALUES ($1, $2, $3, $4) ON CONFLICT (incident_id, indicator_id) DO UPDATE"
+    " SET attack_vector = excluded.attack_vector, outcome = excluded.outcome"
+    " WHERE (incident_indicators.attack_vector, incident_indicators.outcome)"
+    " IS DISTINCT FROM (excluded.attack_vector, excluded.outcome)"
+)
+
 
 class GapError(Exception):
     """The log has a hole or another worker moved the cursor: nothing was written."""
@@ -55,10 +65,19 @@ class _Batch:
 
     def apply(self, events: Iterable[Recorded]) -> None:
         for r in events:
+            other = other_end(r.event)
+            if other is not None and other in self.documents:
+                self.documents[other] = change_other(self.documents[other], r)
             document = project(self.documents.get(r.stream_id), r)
             self.opened.setdefault(r.stream_id, r.position)
             self.documents[r.stream_id] = document
             self.entries.append((r.position, r.stream_id, r.version, _json(entry(document, r))))
+
+
+def _touched(events: Sequence[Recorded]) -> set[UUID]:
+    """Return the incidents whose documents *events* change: their own, and other ends of links."""
+    others = {other for r in events if (other := other_end(r.event)) is not None}
+    return {r.stream_id for r in events} | others
 
 
 def _json(document: Document) -> str:
@@ -92,6 +111,7 @@ class Projector:
                 await driver.fetchval(_LOCK, NAME)
                 await driver.execute("DELETE FROM incidents")
                 await driver.execute("DELETE FROM timeline")
+                await driver.execute("DELETE FROM incident_indicators")
                 await driver.execute("UPDATE projections SET position = 0 WHERE name = $1", NAME)
                 while (step := await self._advance(driver, BATCH))[0]:
                     total += step[0]
@@ -135,7 +155,7 @@ class Projector:
         if [r.position for r in events] != list(range(cursor + 1, last + 1)):
             raise GapError(f"positions after {cursor} are not contiguous")
         batch = _Batch()
-        for row in await driver.fetch(_LOAD, list({r.stream_id for r in events})):
+        for row in await driver.fetch(_LOAD, list(_touched(events))):
             batch.opened[row["incident_id"]] = row["opened_position"]
             batch.documents[row["incident_id"]] = json.loads(row["document"])
         batch.apply(events)
@@ -156,6 +176,14 @@ class Projector:
             ],
         )
         await driver.executemany(_TIMELINE, batch.entries)
+        await driver.executemany(
+            _INDICATOR,
+            [
+                (key, indicator, vector, outcome)
+                for key, document in batch.documents.items()
+                for indicator, vector, outcome in outcomes(document)
+            ],
+        )
         if await driver.fetchval(_CURSOR, last, NAME, cursor) is None:
             raise GapError(f"the cursor was not at {cursor}")
         return len(events), last

@@ -8,13 +8,20 @@ from services.cases.domain import events as e
 from services.cases.domain.incident import Incident
 from services.cases.store import Recorded
 from shared.contracts.cases import (
+    ClockSetV1,
+    ConfirmationRetractedV1,
+    ContainmentLostV1,
     IncidentClosedV1,
     IncidentConfirmedV1,
     IncidentContainedV1,
     IncidentDismissedV1,
     IncidentEscalatedV1,
     IncidentEvent,
+    IncidentMergedV1,
     IncidentOpenedV1,
+    IncidentReopenedV1,
+    IncidentSplitV1,
+    IncidentUnmergedV1,
     IncidentUpdatedV1,
     Scope,
     ScopeSelector,
@@ -86,6 +93,33 @@ def to_contract(incident: Incident, recorded: Recorded) -> IncidentEvent:
             )
         case e.IncidentClosed():
             return IncidentClosedV1(**common, disposition=event.disposition.value)
+        case e.IncidentMerged():
+            return IncidentMergedV1(**common, target_id=event.target_id, former=event.former.value)
+        case e.IncidentUnmerged():
+            return IncidentUnmergedV1(**common, target_id=event.target_id, state=event.state.value)
+        case e.IncidentSplit():
+            return IncidentSplitV1(
+                **common, new_id=event.new_id, detection_ids=list(event.detection_ids)
+            )
+        case e.IncidentReopened():
+            return IncidentReopenedV1(**common, former=event.former.value)
+        case e.ConfirmationRetracted():
+            return ConfirmationRetractedV1(**common)
+        case e.ContainmentLost():
+            return ContainmentLostV1(
+                **common,
+                new_assets=list(event.new_assets),
+                indicator_ids=list(event.indicator_ids),
+            )
+        case e.ClockRecorded():
+            return ClockSetV1(**common, clock=event.clock.value, instant=event.instant)
+        case e.ClockCorrected():
+            return ClockSetV1(
+                **common,
+                clock=event.clock.value,
+                instant=event.instant,
+                supersedes=event.supersedes,
+            )
         case (
             e.DetectionsAttached()
             | e.SeverityProposed()
@@ -110,6 +144,14 @@ def to_contract(incident: Incident, recorded: Recorded) -> IncidentEvent:
             | e.CustomersNotified()
             | e.NoteAdded()
             | e.FactRecorded()
+            | e.VTeamMemberAdded()
+            | e.VTeamMemberRemoved()
+            | e.VTeamCompositionBroken()
+            | e.IndicatorClassified()
+            | e.RecommendationAdded()
+            | e.RecommendationDecided()
+            | e.IncidentLinked()
+            | e.IncidentUnlinked()
         ):
             return IncidentUpdatedV1(**common, event=recorded.type.removesuffix(".v1"))
         case _:

@@ -9,7 +9,9 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.cases.domain.accuracy import Counts
 from services.cases.views import Document
+from services.cases.views.indicators import OUTCOMES
 
 __all__ = ["Queries", "Row"]
 
@@ -38,7 +40,24 @@ _RAW = (
 _LOG = text(f"{_RAW} WHERE position > :after ORDER BY position LIMIT :limit")
 _STREAM = text(f"{_RAW} WHERE stream_id = :id AND version > :after ORDER BY version LIMIT :limit")
 
+_RECORD = text("""
+    SELECT indicator_id, attack_vector, outcome, count(*) AS n FROM incident_indicators
+    WHERE outcome IS NOT NULL AND incident_id <> :id AND indicator_id IN
+        (SELECT indicator_id FROM incident_indicators WHERE incident_id = :id)
+    GROUP BY indicator_id, attack_vector, outcome
+""")
+_SHARED = text("""
+    SELECT i.incident_id, i.summary, count(*) AS n FROM incident_indicators mine
+    JOIN incident_indicators theirs ON theirs.indicator_id = mine.indicator_id
+        AND theirs.incident_id <> mine.incident_id
+    JOIN incidents i ON i.incident_id = theirs.incident_id
+    WHERE mine.incident_id = :id
+    GROUP BY i.incident_id, i.summary, i.opened_position
+    ORDER BY n DESC, i.opened_position DESC LIMIT :limit
+""")
+
 LAST = 2**63 - 1
+MOST_HOPS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +109,32 @@ class Queries:
         rows = await self._rows(_ONE, id=incident_id)
         document: Document | None = orjson.loads(rows[0].document) if rows else None
         return document
+
+    async def canonical(self, document: Document) -> str:
+        """Return the id of the incident as which this one goes on: its own, unless merged."""
+        found: Document = document
+        for _ in range(MOST_HOPS):
+            if found["merged_into"] is None:
+                break
+            following = await self.incident(UUID(found["merged_into"]))
+            if following is None:  # not projected yet
+                return str(found["merged_into"])
+            found = following
+        return str(found["incident_id"])
+
+    async def record(self, incident_id: UUID) -> dict[tuple[UUID, str], Counts]:
+        """Return what the incident's indicators came to in other incidents, by vector."""
+        found: dict[tuple[UUID, str], Counts] = {}
+        for r in await self._rows(_RECORD, id=incident_id):
+            key = (r.indicator_id, r.attack_vector)
+            counts = Counts(*(r.n if r.outcome == outcome else 0 for outcome in OUTCOMES))
+            found[key] = found.get(key, Counts()) + counts
+        return found
+
+    async def sharing(self, incident_id: UUID, limit: int) -> list[Row]:
+        """Return incidents that have indicators in common with this one, the most first."""
+        rows = await self._rows(_SHARED, id=incident_id, limit=limit)
+        return [Row(r.n, orjson.loads(r.summary)) for r in rows]
 
     async def timeline(self, incident_id: UUID, after: int, limit: int) -> list[Row]:
         """Return timeline entries of one incident beyond a version."""

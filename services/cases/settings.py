@@ -19,6 +19,7 @@ class Settings(ServiceSettings):
     max_waiting_appends: int = Field(
         64, ge=1, le=1000, description="commands that may wait for the log before 503"
     )
+    case_policy_file: Path | None = Field(None, description="None: the shipped policy")
     relay_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
     project_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
     log_key_file: Path | None = Field(

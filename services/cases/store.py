@@ -1,6 +1,7 @@
 """The port to the log: what the shell needs of an event store, whichever it is."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -99,6 +100,13 @@ class EventStore(Protocol):
 
     async def stream_after(self, stream_id: UUID, version: int, limit: int) -> Sequence[Recorded]:
         """Return events of one stream beyond *version* in order, at most *limit*."""
+        ...
+
+    def alone(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Return a context in which nobody else, on any replica, is in one of the same name.
+
+        OverloadedError when others keep it for too long.
+        """
         ...
 
     async def draw_number(self, year: int) -> int:

@@ -12,10 +12,11 @@ from pydantic import Field
 from shared.contracts.base import Contract, Instant, Part
 
 __all__ = [
-    "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1",
-    "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1", "IncidentUpdatedV1",
-    "LogCheckpointV1", "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1",
-    "VTeamFormedV1",
+    "ClockSetV1", "ConfirmationRetractedV1", "ContainmentLostV1", "IncidentClosedV1",
+    "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1", "IncidentEscalatedV1",
+    "IncidentEvent", "IncidentMergedV1", "IncidentOpenedV1", "IncidentReopenedV1",
+    "IncidentSplitV1", "IncidentUnmergedV1", "IncidentUpdatedV1", "LogCheckpointV1",
+    "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
 ]  # fmt: skip
 
 
@@ -151,6 +152,66 @@ class IncidentClosedV1(IncidentEvent):
     SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.closed"
 
     disposition: str
+
+
+class IncidentMergedV1(IncidentEvent):
+    """It goes on as another incident; what it brought with it stays readable under its own id."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.merged"
+
+    target_id: UUID
+    former: str = Field(description="the state before")
+
+
+class IncidentUnmergedV1(IncidentEvent):
+    """It is an incident of its own again."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.unmerged"
+
+    target_id: UUID
+    state: str
+
+
+class IncidentSplitV1(IncidentEvent):
+    """Some of its detections are followed up as another incident."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.split"
+
+    new_id: UUID
+    detection_ids: list[UUID]
+
+
+class IncidentReopenedV1(IncidentEvent):
+    """It is under investigation again; its clocks are those that it had (I5)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.reopened"
+
+    former: str
+
+
+class ConfirmationRetractedV1(IncidentEvent):
+    """The verdict was taken back: what was owed has to be evaluated anew, notices corrected."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.confirmation_retracted"
+
+
+class ContainmentLostV1(IncidentEvent):
+    """The attack goes on after all."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.containment_lost"
+
+    new_assets: list[str] = Field(default_factory=list)
+    indicator_ids: list[UUID] = Field(default_factory=list)
+
+
+class ClockSetV1(IncidentEvent):
+    """An instant from which duties run was set, or corrected if it supersedes another (I5)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.clock_set"
+
+    clock: str
+    instant: Instant
+    supersedes: Instant | None = None
 
 
 class IncidentUpdatedV1(IncidentEvent):

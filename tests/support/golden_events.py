@@ -5,6 +5,7 @@ that is there.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from services.cases.codec import encode
@@ -13,7 +14,7 @@ from services.cases.domain import events as e
 from services.cases.domain import vocabulary as v
 from services.cases.domain.vocabulary import State
 from tests.support.given import given
-from tests.support.incidents import NOW, SR, ST, SYS, command, story
+from tests.support.incidents import LG, NOW, SR, ST, SYS, command, detection, story
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
 
@@ -21,6 +22,10 @@ GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
 def one_of_each() -> dict[str, e.Event]:
     """Return type name → an event of that type, the same ones every time."""
     contained = story(State.CONTAINED)
+    two = [*story(State.OPENED)]
+    two += given(*two).when(command(c.AttachDetections, SYS, detections=(detection(2),), count=2))
+    recommended = [*contained, *given(*contained).when(command(c.AddRecommendation, SR))]
+    linked = [*contained, *given(*contained).when(command(c.LinkIncident, SR))]
     found: list[e.Event] = [
         *story(),
         *story(State.FALSE_POSITIVE),
@@ -41,16 +46,66 @@ def one_of_each() -> dict[str, e.Event]:
         *given(*contained).when(command(c.RecordCustomersNotified, SYS)),
         *given(*contained).when(command(c.AddNote, SR)),
         *given(*contained).when(command(c.RecordFact, SYS)),
+        *story(State.MERGED),
+        *given(*story(State.MERGED)).when(command(c.UnmergeIncident, SR)),
+        *given(*two).when(command(c.SplitIncident, SR)),
+        *given(*story(State.CLOSED)).when(command(c.ReopenIncident, SR)),
+        *given(*contained).when(command(c.RetractConfirmation, SR)),
+        *given(*contained).when(command(c.ReportContainmentLoss, SR)),
+        *given(*contained).when(command(c.AddVTeamMember, SR)),
+        *given(*contained).when(command(c.RemoveVTeamMember, SR)),
+        *given(*contained).when(command(c.ClassifyIndicator, SR)),
+        *recommended,
+        *given(*recommended).when(command(c.DecideRecommendation, ST))[:1],
+        *linked,
+        *given(*linked).when(command(c.UnlinkIncident, SR)),
+        *given(*contained).when(command(c.RecordClock, LG)),
+        *given(*contained).when(command(c.CorrectClock, LG)),
         e.SeverityReassessmentRequested(actor=SR, at=NOW, scope_version=2, reason="it grew"),
     ]
-    return {encode(event).type: event for event in reversed(found)}
+    each = {encode(event).type: event for event in reversed(found)}
+    closed = each["IncidentClosed.v1"]
+    assert isinstance(closed, e.IncidentClosed)
+    # The checklist has grown since its fixture was written; old ones stay readable.
+    first = ("root_cause", "affected_customers", "notified", "actions")
+    kept = {name: closed.checklist[name] for name in first}
+    return {**each, "IncidentClosed.v1": replace(closed, checklist=kept)}
+
+
+def grown() -> dict[str, e.Event]:
+    """Return type name → an event that uses the fields added to it since its first fixture."""
+    each = one_of_each()
+    note, linked, confirmed = (
+        each[name] for name in ("NoteAdded.v1", "IndicatorLinked.v1", "IncidentConfirmed.v1")
+    )
+    severity, changed = each["SeveritySet.v1"], each["SeverityChanged.v1"]
+    assert isinstance(note, e.NoteAdded)
+    assert isinstance(linked, e.IndicatorLinked)
+    assert isinstance(confirmed, e.IncidentConfirmed)
+    assert isinstance(severity, e.SeveritySet)
+    assert isinstance(changed, e.SeverityChanged)
+    found: list[e.Event] = [
+        replace(note, visibility=v.Visibility.LEGAL_PRIVILEGED),
+        replace(linked, attack_vector=v.AttackVector.WEB, techniques=("T1190",)),
+        replace(confirmed, policy="case-management 2026.11.0"),
+        replace(severity, second_approver="rita"),
+        replace(changed, second_approver="rita"),
+    ]
+    return {encode(event).type: event for event in found}
+
+
+def fixtures() -> dict[str, e.Event]:
+    """Return file stem → the event that its fixture holds."""
+    first = {f"{name}-{encode(event).schema}": event for name, event in one_of_each().items()}
+    later = {f"{name}-{encode(event).schema}-grown": event for name, event in grown().items()}
+    return first | later
 
 
 def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
-    for name, event in one_of_each().items():
+    for stem, event in fixtures().items():
         stored = encode(event)
-        path = GOLDEN / f"{name}-{stored.schema}.json"
+        path = GOLDEN / f"{stem}.json"
         if not path.exists():
             document = {
                 "type": stored.type,

@@ -15,6 +15,7 @@ from services.cases.domain.values import (
     Actor,
     Assessment,
     Contribution,
+    Counterpart,
     Criterion,
     Detection,
     Entity,
@@ -31,12 +32,14 @@ ST = Actor(id="sam", roles=("service_team",))
 SR = Actor(id="rita", roles=("security_response",))
 IC = Actor(id="ines", roles=("incident_communications",))
 EM = Actor(id="emil", roles=("executive_incident_manager",))
+LG = Actor(id="lars", roles=("legal",))
 DM = Actor(id="dora", roles=("duty_manager",))
 SME = Actor(id="mia", roles=("subject_matter_expert",))
 SYS = SYSTEM
 EVERYONE = Actor(id="rita", roles=tuple(role.value for role in v.Role))
 
 ACTION = UUID(int=11)
+OTHER = UUID(int=51)
 CONTAINMENT = UUID(int=12)
 IP = indicator_id("ip", "203.0.113.9")
 TEAM = (
@@ -175,6 +178,61 @@ _FIELDS: dict[type[Any], dict[str, Any]] = {
         "completed_at": NOW,
     },
     c.AddNote: {"note_id": UUID(int=31), "text": "Looks like the same actor."},
+    c.MergeInto: {
+        "target_id": OTHER,
+        "reason": "the same host",
+        "target": Counterpart(state=State.OPENED),
+    },
+    c.UnmergeIncident: {"reason": "not the same host"},
+    c.SplitIncident: {
+        "new_id": UUID(int=52),
+        "title": "Something else",
+        "detection_ids": (UUID(int=1001),),
+        "reason": "another actor",
+    },
+    c.ReopenIncident: {"reason": "seen again", "new_information_ref": "ticket 77"},
+    c.RetractConfirmation: {"reason": "it was the red team"},
+    c.ReportContainmentLoss: {"new_assets": ("m7",), "note": "same tool"},
+    c.AddVTeamMember: {"member": Member(person="mia", kind=v.MemberKind.SUBJECT_MATTER_EXPERT)},
+    c.RemoveVTeamMember: {"person": "ines", "reason": "off duty"},
+    c.ClassifyIndicator: {
+        "indicator_id": IP,
+        "attack_vector": v.AttackVector.ATTRITION,
+        "techniques": ("T1110.001",),
+    },
+    c.AddRecommendation: {
+        "recommendation_id": UUID(int=61),
+        "text": "Require second factors",
+        "priority": v.Priority.P2,
+        "origin": "playbook ssh",
+    },
+    c.DecideRecommendation: {
+        "recommendation_id": UUID(int=61),
+        "decision": v.Decision.ACCEPTED,
+        "action_id": UUID(int=62),
+        "owner": "sam",
+    },
+    c.LinkIncident: {
+        "other_id": OTHER,
+        "relation": v.Relation.SAME_ACTOR,
+        "reason": "the same tool",
+        "other": Counterpart(state=State.OPENED),
+    },
+    c.UnlinkIncident: {
+        "other_id": OTHER,
+        "relation": v.Relation.SAME_ACTOR,
+        "reason": "another tool",
+    },
+    c.RecordClock: {
+        "clock": v.Clock.OCCURRED,
+        "instant": NOW - timedelta(hours=1),
+        "basis": "first failed login",
+    },
+    c.CorrectClock: {
+        "clock": v.Clock.DETECTED,
+        "instant": NOW - timedelta(minutes=9),
+        "reason": "the sensor's clock was late",
+    },
     c.RecordFact: {
         "fact_id": UUID(int=41),
         "kind": v.FactKind.TEAM_PAGED,
@@ -246,6 +304,9 @@ def _told(until: State) -> tuple[Event, ...]:
     if until is State.FALSE_POSITIVE:
         events = _told(State.OPENED)
         return (*events, *decide(fold(events), command(c.DismissAtTriage, ST)))
+    if until is State.MERGED:
+        events = _told(State.INVESTIGATING)
+        return (*events, *decide(fold(events), command(c.MergeInto, SR)))
     happened: list[Event] = []
     for state, commands in _STORY:
         for step in commands:

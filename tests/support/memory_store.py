@@ -1,7 +1,8 @@
 """The event store in memory: passes the same suite as the one in PostgreSQL."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -24,6 +25,7 @@ class MemoryStore:
         self.log: list[Recorded] = []
         self._commands: dict[UUID, tuple[str, Appended]] = {}
         self._numbers: dict[int, int] = {}
+        self._alone: dict[str, asyncio.Lock] = {}
 
     def _stream(self, stream_id: UUID) -> list[Recorded]:
         return [r for r in self.log if r.stream_id == stream_id]
@@ -96,6 +98,11 @@ class MemoryStore:
 
     async def stream_after(self, stream_id: UUID, version: int, limit: int) -> Sequence[Recorded]:
         return [r for r in self._stream(stream_id) if r.version > version][:limit]
+
+    @asynccontextmanager
+    async def alone(self, what: str) -> AsyncIterator[None]:
+        async with self._alone.setdefault(what, asyncio.Lock()):
+            yield
 
     async def draw_number(self, year: int) -> int:
         self._numbers[year] = self._numbers.get(year, 0) + 1

@@ -5,12 +5,25 @@ from services.cases.bodies.closing import AddNote, Close, DeclareNoCustomersAffe
 from services.cases.bodies.investigation import (
     AddIndicator,
     AssessIndicator,
+    ClassifyIndicator,
     Confirm,
     Dismiss,
     FormVTeam,
     RecordAction,
     RecordSummary,
     UpdateAction,
+)
+from services.cases.bodies.lifecycle import (
+    CorrectClock,
+    LinkIncident,
+    MergeInto,
+    RecordClock,
+    Reopen,
+    ReportContainmentLoss,
+    RetractConfirmation,
+    Split,
+    UnlinkIncident,
+    Unmerge,
 )
 from services.cases.bodies.response import (
     ApproveRecoveryPlan,
@@ -20,6 +33,12 @@ from services.cases.bodies.response import (
     RecordRootCause,
     Recover,
     SetScope,
+)
+from services.cases.bodies.team import (
+    AddRecommendation,
+    AddVTeamMember,
+    DecideRecommendation,
+    RemoveVTeamMember,
 )
 from services.cases.bodies.triage import DismissAtTriage, Escalate, Open, SetPriority, SetSeverity
 
@@ -49,4 +68,19 @@ VERBS: tuple[type[Body], ...] = (
     Close,
     DeclareNoCustomersAffected,
     AddNote,
+    ClassifyIndicator,
+    MergeInto,
+    Unmerge,
+    Split,
+    Reopen,
+    RetractConfirmation,
+    ReportContainmentLoss,
+    AddVTeamMember,
+    RemoveVTeamMember,
+    AddRecommendation,
+    DecideRecommendation,
+    LinkIncident,
+    UnlinkIncident,
+    RecordClock,
+    CorrectClock,
 )

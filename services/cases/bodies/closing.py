@@ -42,11 +42,18 @@ class DeclareNoCustomersAffected(Body):
 
 
 class AddNote(Body):
-    """Free text for the timeline."""
+    """Free text for the timeline; under legal privilege only legal and auditors read it."""
 
     COMMAND = c.AddNote
     text: Text
+    visibility: v.Visibility = v.Visibility.TEAM
 
     def order(self, who: Who) -> c.AddNote:
         note_id = derived_id("note", who.command_id)
-        return c.AddNote(actor=who.actor, now=who.now, note_id=note_id, text=self.text)
+        return c.AddNote(
+            actor=who.actor,
+            now=who.now,
+            note_id=note_id,
+            text=self.text,
+            visibility=self.visibility,
+        )

@@ -1,6 +1,6 @@
 """Bodies of the v-team up to its verdict."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -11,17 +11,8 @@ from services.cases.domain import vocabulary as v
 from services.cases.domain.values import Member
 from shared.ids import derived_id
 
-# The nine of CISA and NIST (§3.5).
-AttackVector = Literal[
-    "unknown",
-    "attrition",
-    "web",
-    "email_phishing",
-    "external_removable_media",
-    "impersonation_spoofing",
-    "improper_usage",
-    "loss_or_theft_of_equipment",
-    "other",
+Technique = Annotated[
+    str, Field(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$", description="a MITRE ATT&CK id")
 ]
 
 
@@ -72,11 +63,33 @@ class AddIndicator(Body):
     type: Name
     value: Annotated[str, Field(min_length=1, max_length=2048)]
     role: v.IndicatorRole = v.IndicatorRole.FOUND_LATER
-    attack_vector: AttackVector = "unknown"
+    attack_vector: v.AttackVector = v.AttackVector.UNKNOWN
     source: Annotated[str, Field(max_length=500)] = ""
+    techniques: list[Technique] = Field(default_factory=list, max_length=50)
 
     def order(self, who: Who) -> c.AddIndicator:
-        return c.AddIndicator(actor=who.actor, now=who.now, **self.model_dump())
+        fields = self.model_dump(exclude={"techniques"})
+        return c.AddIndicator(
+            actor=who.actor, now=who.now, techniques=tuple(self.techniques), **fields
+        )
+
+
+class ClassifyIndicator(Body):
+    """Put an indicator into another attack-vector category, with ATT&CK ids if known."""
+
+    COMMAND = c.ClassifyIndicator
+    indicator_id: UUID
+    attack_vector: v.AttackVector
+    techniques: list[Technique] = Field(default_factory=list, max_length=50)
+
+    def order(self, who: Who) -> c.ClassifyIndicator:
+        return c.ClassifyIndicator(
+            actor=who.actor,
+            now=who.now,
+            indicator_id=self.indicator_id,
+            attack_vector=self.attack_vector,
+            techniques=tuple(self.techniques),
+        )
 
 
 class AssessIndicator(Body):

@@ -54,10 +54,18 @@ class SetSeverity(Body):
     inputs: dict[Name, Fact] = Field(
         default_factory=dict, max_length=64, description="criteria known better than proposed"
     )
+    second_approver: str = Field(
+        "", max_length=200, description="another person, needed below a floor of the policy"
+    )
 
     def order(self, who: Who) -> c.SetSeverity:
         return c.SetSeverity(
-            actor=who.actor, now=who.now, level=self.level, reason=self.reason, inputs=self.inputs
+            actor=who.actor,
+            now=who.now,
+            level=self.level,
+            reason=self.reason,
+            inputs=self.inputs,
+            second_approver=self.second_approver,
         )
 
 

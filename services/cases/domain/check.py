@@ -47,6 +47,12 @@ class Check:
         if not (holds or self._role):
             self._role.append(Unmet("role_missing", detail))
 
+    def verdict_by(self, incident: Incident, actor: Actor) -> None:
+        """Note what is missing for *actor* to speak for the v-team: it is complete now (I3)."""
+        for kind in incident.missing_kinds():
+            self.need(False, "member_kind_missing", f"no member of kind {kind}")
+        self.need(incident.is_member(actor.id), "not_in_v_team")
+
     def already_so(self) -> Sequence[Event]:
         """Return nothing, since nothing is left to happen; refuses only for want of a role."""
         self._other.clear()

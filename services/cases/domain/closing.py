@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from services.cases.domain import commands as c
 from services.cases.domain import events as e
 from services.cases.domain.check import Check
+from services.cases.domain.duties import DUTIES
 from services.cases.domain.state import Incident
 from services.cases.domain.vocabulary import Role, Severity, State
 
@@ -89,31 +90,17 @@ def close(incident: Incident, command: c.CloseIncident, check: Check) -> Sequenc
         incident.severity not in _EXECUTIVE or command.actor.has(Role.EXECUTIVE_INCIDENT_MANAGER),
         f"closing {incident.severity} needs executive_incident_manager",
     )
-    check.need(incident.confirmed_at is not None, "not_confirmed")
-    check.need(incident.contained_at is not None, "not_contained")
-    check.need(incident.recovered_at is not None, "not_recovered")
-    check.need(incident.root_cause.is_settled, "root_cause_open")
-    check.need(incident.none_affected or incident.affected_version > 0, "affected_customers_open")
-    for key, action in incident.actions.items():
-        check.need(not action.status.is_open, "actions_open", f"action {key} is {action.status}")
+    for duty in DUTIES:
+        for code, detail in duty.open(incident):
+            check.need(False, code, detail)
     check.settle()
-    affected = (
-        "none, as declared"
-        if incident.none_affected
-        else f"list version {incident.affected_version}, {incident.affected_tenants} tenants"
-    )
     return [
         e.IncidentClosed(
             actor=check.actor,
             at=command.now,
             disposition=command.disposition,
             note=command.note,
-            checklist={
-                "root_cause": incident.root_cause.value,
-                "affected_customers": affected,
-                "notified": f"list version {incident.notified_version}",
-                "actions": str(len(incident.actions)),
-            },
+            checklist={duty.name: duty.told(incident) for duty in DUTIES},
         )
     ]
 
@@ -125,7 +112,13 @@ def add_note(incident: Incident, command: c.AddNote, check: Check) -> Sequence[e
     check.need(bool(command.text.strip()), "text_missing", "a note needs a text")
     check.settle()
     return [
-        e.NoteAdded(actor=check.actor, at=command.now, note_id=command.note_id, text=command.text)
+        e.NoteAdded(
+            actor=check.actor,
+            at=command.now,
+            note_id=command.note_id,
+            text=command.text,
+            visibility=command.visibility,
+        )
     ]
 
 

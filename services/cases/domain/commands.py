@@ -6,17 +6,33 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.cases.domain.values import Actor, Assessment, Criterion, Detection, Member, Scope
+from services.cases.domain.values import (
+    NO_POLICY,
+    NOBODY,
+    Actor,
+    Assessment,
+    Counterpart,
+    Criterion,
+    Detection,
+    Member,
+    Policy,
+    Scope,
+)
 from services.cases.domain.vocabulary import (
     ActionKind,
     ActionStatus,
+    AttackVector,
     Classification,
+    Clock,
+    Decision,
     FactKind,
     IndicatorRole,
     IndicatorVerdict,
     Priority,
+    Relation,
     RootCauseStatus,
     Severity,
+    Visibility,
 )
 
 
@@ -69,6 +85,7 @@ class SetSeverity(_Order):
     level: Severity
     reason: str = ""
     inputs: Mapping[str, Any]
+    second_approver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +129,9 @@ class AddIndicator(_Order):
     type: str
     value: str
     role: IndicatorRole
-    attack_vector: str = "unknown"
+    attack_vector: AttackVector = AttackVector.UNKNOWN
     source: str = ""
+    techniques: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +161,15 @@ class UpdateAction(_Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmIncident(_Order):
-    """``aware_at`` None: aware since now, the instant of confirmation (I5)."""
+    """``aware_at`` None: aware since now, unless the clock runs already (I5).
+
+    ``policy`` is the case-management policy in force (R29).
+    """
 
     rationale: str
     justification: str = ""
     aware_at: datetime | None = None
+    policy: Policy = NO_POLICY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +263,7 @@ class RecordCustomersNotified(_Order):
 class AddNote(_Order):
     note_id: UUID
     text: str
+    visibility: Visibility = Visibility.TEAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +272,127 @@ class RecordFact(_Order):
     kind: FactKind
     text: str
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeInto(_Order):
+    """``target`` is what the shell read of the incident named ``target_id``."""
+
+    target_id: UUID
+    reason: str
+    target: Counterpart = NOBODY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmergeIncident(_Order):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitIncident(_Order):
+    """Detections that turn out to be an incident of their own, which gets the id ``new_id``."""
+
+    new_id: UUID
+    title: str
+    detection_ids: tuple[UUID, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReopenIncident(_Order):
+    """``new_information_ref`` says where what is new can be read."""
+
+    reason: str
+    new_information_ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetractConfirmation(_Order):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportContainmentLoss(_Order):
+    """Something new was reached, or a known indicator was seen again."""
+
+    new_assets: tuple[str, ...] = ()
+    indicator_ids: tuple[UUID, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddVTeamMember(_Order):
+    """With ``leads`` the newcomer takes over the lead."""
+
+    member: Member
+    leads: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveVTeamMember(_Order):
+    person: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyIndicator(_Order):
+    """Put an indicator into the attack-vector category where it belongs (R28)."""
+
+    indicator_id: UUID
+    attack_vector: AttackVector
+    techniques: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRecommendation(_Order):
+    recommendation_id: UUID
+    text: str
+    priority: Priority = Priority.P3
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecideRecommendation(_Order):
+    """Accepted, it becomes the action ``action_id`` of this kind, owner and date."""
+
+    recommendation_id: UUID
+    decision: Decision
+    reason: str = ""
+    action_id: UUID
+    kind: ActionKind = ActionKind.PROTECTION
+    owner: str = ""
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkIncident(_Order):
+    """``other`` is what the shell read of the incident named ``other_id``."""
+
+    other_id: UUID
+    relation: Relation
+    reason: str
+    other: Counterpart = NOBODY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlinkIncident(_Order):
+    other_id: UUID
+    relation: Relation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordClock(_Order):
+    clock: Clock
+    instant: datetime
+    basis: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectClock(_Order):
+    clock: Clock
+    instant: datetime
+    reason: str
 
 
 Command = (
@@ -282,4 +426,19 @@ Command = (
     | RecordCustomersNotified
     | AddNote
     | RecordFact
+    | MergeInto
+    | UnmergeIncident
+    | SplitIncident
+    | ReopenIncident
+    | RetractConfirmation
+    | ReportContainmentLoss
+    | AddVTeamMember
+    | RemoveVTeamMember
+    | ClassifyIndicator
+    | AddRecommendation
+    | DecideRecommendation
+    | LinkIncident
+    | UnlinkIncident
+    | RecordClock
+    | CorrectClock
 )

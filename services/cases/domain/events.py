@@ -14,12 +14,19 @@ from services.cases.domain.values import Actor, Assessment, Criterion, Detection
 from services.cases.domain.vocabulary import (
     ActionKind,
     ActionStatus,
+    AttackVector,
     Classification,
+    Clock,
+    Decision,
     FactKind,
     IndicatorRole,
     IndicatorVerdict,
+    MemberKind,
     Priority,
+    Relation,
     Severity,
+    State,
+    Visibility,
 )
 
 
@@ -74,6 +81,7 @@ class SeveritySet(_Fact):
     inputs: Mapping[str, Any]
     policy: str = ""
     policy_version: str = ""
+    second_approver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +92,7 @@ class SeverityChanged(_Fact):
     previous: Severity
     reason: str
     inputs: Mapping[str, Any]
+    second_approver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +140,9 @@ class IndicatorLinked(_Fact):
     type: str
     value: str
     role: IndicatorRole
-    attack_vector: str = "unknown"
+    attack_vector: AttackVector = AttackVector.UNKNOWN
     source: str = ""
+    techniques: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,13 +172,14 @@ class ActionUpdated(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentConfirmed(_Fact):
-    """``aware_at`` starts the legal clocks (I5)."""
+    """``aware_at`` starts the legal clocks (I5); ``policy`` is what had to be recorded (R29)."""
 
     aware_at: datetime
     rationale: str
     justification: str = ""
     indicator_ids: tuple[UUID, ...] = ()
     v_team: tuple[Member, ...] = ()
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +289,7 @@ class CustomersNotified(_Fact):
 class NoteAdded(_Fact):
     note_id: UUID
     text: str
+    visibility: Visibility = Visibility.TEAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +300,136 @@ class FactRecorded(_Fact):
     kind: FactKind
     text: str
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentMerged(_Fact):
+    """It goes on as another one; nothing is moved, nothing deleted, and it can be undone."""
+
+    target_id: UUID
+    former: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentUnmerged(_Fact):
+    """It is an incident of its own again, where it was before."""
+
+    target_id: UUID
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentSplit(_Fact):
+    """Some of its detections are followed up as an incident of their own; they stay here too."""
+
+    new_id: UUID
+    title: str
+    detection_ids: tuple[UUID, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentReopened(_Fact):
+    """Something new came to light; the clocks stay as they were (I5)."""
+
+    former: State
+    reason: str
+    new_information_ref: str
+    merged_into: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationRetracted(_Fact):
+    """The verdict was wrong; what was owed has to be looked at again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainmentLost(_Fact):
+    new_assets: tuple[str, ...] = ()
+    indicator_ids: tuple[UUID, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VTeamMemberAdded(_Fact):
+    member: Member
+    leads: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VTeamMemberRemoved(_Fact):
+    person: str
+    kind: MemberKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VTeamCompositionBroken(_Fact):
+    """The last member of a mandatory kind has left: no verdict until there is one again (I3)."""
+
+    missing: tuple[MemberKind, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndicatorClassified(_Fact):
+    indicator_id: UUID
+    attack_vector: AttackVector
+    techniques: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendationAdded(_Fact):
+    recommendation_id: UUID
+    text: str
+    priority: Priority
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendationDecided(_Fact):
+    """``action_id`` is what an accepted one became; its ActionRecorded follows."""
+
+    recommendation_id: UUID
+    decision: Decision
+    reason: str = ""
+    action_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentLinked(_Fact):
+    other_id: UUID
+    relation: Relation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentUnlinked(_Fact):
+    other_id: UUID
+    relation: Relation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockRecorded(_Fact):
+    """``basis`` is how the instant is known."""
+
+    clock: Clock
+    instant: datetime
+    basis: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockCorrected(_Fact):
+    """``supersedes`` stays readable: a deadline that was computed from it was not a mistake."""
+
+    clock: Clock
+    instant: datetime
+    supersedes: datetime
+    reason: str
 
 
 Event = (
@@ -324,4 +466,20 @@ Event = (
     | CustomersNotified
     | NoteAdded
     | FactRecorded
+    | IncidentMerged
+    | IncidentUnmerged
+    | IncidentSplit
+    | IncidentReopened
+    | ConfirmationRetracted
+    | ContainmentLost
+    | VTeamMemberAdded
+    | VTeamMemberRemoved
+    | VTeamCompositionBroken
+    | IndicatorClassified
+    | RecommendationAdded
+    | RecommendationDecided
+    | IncidentLinked
+    | IncidentUnlinked
+    | ClockRecorded
+    | ClockCorrected
 )

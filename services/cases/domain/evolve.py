@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
+from uuid import UUID
 
 from services.cases.domain import events as e
-from services.cases.domain.state import UNOPENED, Action, Incident, Indicator
-from services.cases.domain.vocabulary import RootCauseStatus, State
+from services.cases.domain.state import UNOPENED, Action, Incident, Indicator, Recommendation
+from services.cases.domain.vocabulary import Clock, RootCauseStatus, State
 
 __all__ = ["evolve", "fold"]
 
@@ -56,7 +57,9 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
                 summary_version=event.version,
             )
         case e.IndicatorLinked():
-            indicator = Indicator(role=event.role)
+            indicator = Indicator(
+                role=event.role, attack_vector=event.attack_vector, techniques=event.techniques
+            )
             return replace(
                 incident, indicators={**incident.indicators, event.indicator_id: indicator}
             )
@@ -69,7 +72,10 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
             return _action_updated(incident, event)
         case e.IncidentConfirmed():
             return replace(
-                incident, state=State.CONFIRMED, confirmed_at=event.at, aware_at=event.aware_at
+                incident,
+                state=State.CONFIRMED,
+                confirmed_at=event.at,
+                clocks={**incident.clocks, Clock.AWARE: event.aware_at},
             )
         case e.ScopeSet():
             return replace(incident, scope=event.scope, scope_version=event.version)
@@ -112,7 +118,63 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
             return replace(incident, note_ids=incident.note_ids | {event.note_id})
         case e.FactRecorded():
             return replace(incident, fact_ids=incident.fact_ids | {event.fact_id})
-        case e.SeverityReassessmentRequested():
+        case e.IndicatorClassified():
+            return _classified(incident, event)
+        case e.IncidentMerged():
+            return replace(
+                incident, state=State.MERGED, former=event.former, merged_into=event.target_id
+            )
+        case e.IncidentUnmerged():
+            return replace(incident, state=event.state, merged_into=None, came_back=event)
+        case e.IncidentSplit():
+            return replace(incident, split_off=incident.split_off | {event.new_id})
+        case e.IncidentReopened() | e.ConfirmationRetracted():
+            return _under_investigation_again(incident, event)
+        case e.ContainmentLost():
+            # Whatever was achieved since containment has to be achieved, and approved, again.
+            return replace(
+                incident,
+                state=State.CONFIRMED,
+                contained_at=None,
+                recovered_at=None,
+                plan_approved=False,
+                came_back=event,
+            )
+        case e.VTeamMemberAdded():
+            return _joined(incident, event)
+        case e.VTeamMemberRemoved():
+            return replace(
+                incident,
+                members=tuple(
+                    m for m in incident.members if (m.person, m.kind) != (event.person, event.kind)
+                ),
+                left=incident.left | {event.person},
+            )
+        case e.RecommendationAdded():
+            added = Recommendation(text=event.text)
+            return _recommended(incident, event.recommendation_id, added)
+        case e.RecommendationDecided():
+            known = incident.recommendations.get(event.recommendation_id)
+            if known is None:
+                return incident
+            decided = replace(known, decision=event.decision)
+            return _recommended(incident, event.recommendation_id, decided)
+        case e.IncidentLinked():
+            return replace(incident, links=incident.links | {(event.other_id, event.relation)})
+        case e.IncidentUnlinked():
+            key = (event.other_id, event.relation)
+            return replace(
+                incident, links=incident.links - {key}, unlinked=incident.unlinked | {key}
+            )
+        case e.ClockRecorded():
+            return replace(incident, clocks={**incident.clocks, event.clock: event.instant})
+        case e.ClockCorrected():
+            return replace(
+                incident,
+                clocks={**incident.clocks, event.clock: event.instant},
+                corrected=incident.corrected | {event.clock},
+            )
+        case e.SeverityReassessmentRequested() | e.VTeamCompositionBroken():
             return incident
         case _:
             assert_never(event)
@@ -126,7 +188,7 @@ def _opened(incident: Incident, event: e.IncidentOpened) -> Incident:
         title=event.title,
         source_kind=event.source_kind,
         source_refs=event.source_refs,
-        detected_at=event.detected_at,
+        clocks={**incident.clocks, Clock.DETECTED: event.detected_at},
         services=event.services,
         regions=event.regions,
     )
@@ -157,3 +219,42 @@ def _assessed(incident: Incident, event: e.IndicatorAssessed) -> Incident:
         known, verdict=event.verdict, confidence=event.confidence, rationale=event.rationale
     )
     return replace(incident, indicators={**incident.indicators, event.indicator_id: indicator})
+
+
+def _classified(incident: Incident, event: e.IndicatorClassified) -> Incident:
+    known = incident.indicators.get(event.indicator_id)
+    if known is None:
+        return incident
+    indicator = replace(known, attack_vector=event.attack_vector, techniques=event.techniques)
+    return replace(incident, indicators={**incident.indicators, event.indicator_id: indicator})
+
+
+def _under_investigation_again(
+    incident: Incident, event: e.IncidentReopened | e.ConfirmationRetracted
+) -> Incident:
+    """Without a verdict again: what followed from one has lapsed, the clocks have not (I5)."""
+    return replace(
+        incident,
+        state=State.INVESTIGATING,
+        confirmed_at=None,
+        contained_at=None,
+        recovered_at=None,
+        plan_approved=False,
+        classification=None,
+        merged_into=None,
+        came_back=event,
+    )
+
+
+def _joined(incident: Incident, event: e.VTeamMemberAdded) -> Incident:
+    new = event.member
+    others = tuple(m for m in incident.members if (m.person, m.kind) != (new.person, new.kind))
+    return replace(
+        incident,
+        members=(*others, new),
+        lead=new.person if event.leads else incident.lead,
+    )
+
+
+def _recommended(incident: Incident, key: UUID, recommendation: Recommendation) -> Incident:
+    return replace(incident, recommendations={**incident.recommendations, key: recommendation})

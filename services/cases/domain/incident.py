@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from services.cases.domain import closing, investigation, response, triage
+from services.cases.domain import (
+    clocks,
+    closing,
+    investigation,
+    lifecycle,
+    relations,
+    response,
+    team,
+    triage,
+)
 from services.cases.domain import commands as c
 from services.cases.domain.check import Check
 from services.cases.domain.events import Event
@@ -77,5 +86,35 @@ def decide(incident: Incident, command: c.Command) -> Sequence[Event]:
             return closing.add_note(incident, command, check)
         case c.RecordFact():
             return closing.record_fact(incident, command, check)
+        case c.MergeInto():
+            return lifecycle.merge(incident, command, check)
+        case c.UnmergeIncident():
+            return lifecycle.unmerge(incident, command, check)
+        case c.SplitIncident():
+            return lifecycle.split(incident, command, check)
+        case c.ReopenIncident():
+            return lifecycle.reopen(incident, command, check)
+        case c.RetractConfirmation():
+            return lifecycle.retract(incident, command, check)
+        case c.ReportContainmentLoss():
+            return lifecycle.lose_containment(incident, command, check)
+        case c.AddVTeamMember():
+            return team.add_member(incident, command, check)
+        case c.RemoveVTeamMember():
+            return team.remove_member(incident, command, check)
+        case c.ClassifyIndicator():
+            return investigation.classify_indicator(incident, command, check)
+        case c.AddRecommendation():
+            return relations.add_recommendation(incident, command, check)
+        case c.DecideRecommendation():
+            return relations.decide_recommendation(incident, command, check)
+        case c.LinkIncident():
+            return relations.link(incident, command, check)
+        case c.UnlinkIncident():
+            return relations.unlink(incident, command, check)
+        case c.RecordClock():
+            return clocks.record_clock(incident, command, check)
+        case c.CorrectClock():
+            return clocks.correct_clock(incident, command, check)
         case _:
             assert_never(command)

@@ -1,30 +1,27 @@
 """Decisions of the v-team up to its verdict (R25, R26, R31)."""
 
+import re
 from collections.abc import Sequence
 
 from services.cases.domain import commands as c
 from services.cases.domain import events as e
 from services.cases.domain.check import Check
+from services.cases.domain.completeness import missing, phases_until
 from services.cases.domain.state import MANDATORY_KINDS, Incident
 from services.cases.domain.values import indicator_id
 from services.cases.domain.vocabulary import (
     ActionKind,
     ActionStatus,
     Classification,
-    MemberKind,
     State,
 )
 
 MAX_SUMMARY = 2000
+_TECHNIQUE = re.compile(r"T[0-9]{4}(\.[0-9]{3})?")
 _DISMISSALS = frozenset(Classification) - {Classification.TRUE_POSITIVE}
 _UNCONFIRMED = (State.OPENED, State.ESCALATED, State.INVESTIGATING)
 _AFTER_CONFIRMATION = (ActionKind.CONTAINMENT, ActionKind.ERADICATION, ActionKind.RECOVERY)
 _NEEDS_RESULT = (ActionStatus.CANCELLED, ActionStatus.ROLLED_BACK, ActionStatus.KEPT)
-
-
-def _need_kinds(check: Check, missing: Sequence[MemberKind]) -> None:
-    for kind in missing:
-        check.need(False, "member_kind_missing", f"no member of kind {kind}")
 
 
 def form_v_team(incident: Incident, command: c.FormVTeam, check: Check) -> Sequence[e.Event]:
@@ -36,7 +33,8 @@ def form_v_team(incident: Incident, command: c.FormVTeam, check: Check) -> Seque
     ):
         return check.already_so()
     present = {member.kind for member in command.members}
-    _need_kinds(check, [kind for kind in MANDATORY_KINDS if kind not in present])
+    for kind in MANDATORY_KINDS:
+        check.need(kind in present, "member_kind_missing", f"no member of kind {kind}")
     check.need(any(member.person == command.lead for member in command.members), "lead_not_member")
     check.settle()
     return [
@@ -80,6 +78,7 @@ def add_indicator(incident: Incident, command: c.AddIndicator, check: Check) -> 
     if key in incident.indicators:
         return check.already_so()
     check.need(bool(command.value.strip()), "text_missing", "an indicator needs a value")
+    _need_techniques(command.techniques, check)
     check.settle()
     return [
         e.IndicatorLinked(
@@ -91,8 +90,42 @@ def add_indicator(incident: Incident, command: c.AddIndicator, check: Check) -> 
             role=command.role,
             attack_vector=command.attack_vector,
             source=command.source,
+            techniques=command.techniques,
         )
     ]
+
+
+def classify_indicator(
+    incident: Incident, command: c.ClassifyIndicator, check: Check
+) -> Sequence[e.Event]:
+    """Move an indicator to another attack-vector category (R28)."""
+    known = incident.indicators.get(command.indicator_id)
+    if known and (known.attack_vector, known.techniques) == (
+        command.attack_vector,
+        command.techniques,
+    ):
+        return check.already_so()
+    check.need(known is not None, "indicator_unknown")
+    _need_techniques(command.techniques, check)
+    check.settle()
+    return [
+        e.IndicatorClassified(
+            actor=check.actor,
+            at=command.now,
+            indicator_id=command.indicator_id,
+            attack_vector=command.attack_vector,
+            techniques=command.techniques,
+        )
+    ]
+
+
+def _need_techniques(techniques: Sequence[str], check: Check) -> None:
+    for technique in techniques:
+        check.need(
+            bool(_TECHNIQUE.fullmatch(technique)),
+            "technique_malformed",
+            f"{technique!r} is no ATT&CK technique: it reads T1110 or T1110.003",
+        )
 
 
 def assess_indicator(
@@ -127,12 +160,7 @@ def record_action(incident: Incident, command: c.RecordAction, check: Check) -> 
     if command.action_id in incident.actions:
         return check.already_so()
     check.need(bool(command.text.strip()), "text_missing", "an action needs a text")
-    check.need(
-        incident.state not in _UNCONFIRMED
-        or command.provisional
-        or command.kind not in _AFTER_CONFIRMATION,
-        "only_provisional",
-    )
+    need_provisional(incident, command.kind, provisional=command.provisional, check=check)
     check.settle()
     return [
         e.ActionRecorded(
@@ -146,6 +174,16 @@ def record_action(incident: Incident, command: c.RecordAction, check: Check) -> 
             provisional=command.provisional,
         )
     ]
+
+
+def need_provisional(
+    incident: Incident, kind: ActionKind, *, provisional: bool, check: Check
+) -> None:
+    """Before confirmation emergency measures are provisional (R32a)."""
+    check.need(
+        incident.state not in _UNCONFIRMED or provisional or kind not in _AFTER_CONFIRMATION,
+        "only_provisional",
+    )
 
 
 def update_action(incident: Incident, command: c.UpdateAction, check: Check) -> Sequence[e.Event]:
@@ -181,10 +219,10 @@ def update_action(incident: Incident, command: c.UpdateAction, check: Check) -> 
 
 def confirm(incident: Incident, command: c.ConfirmIncident, check: Check) -> Sequence[e.Event]:
     """Give the verdict that it is real (R26a); awareness starts now unless it was earlier (I5)."""
-    if incident.state is State.CONFIRMED and command.aware_at in (None, incident.aware_at):
+    runs_since = incident.aware_at
+    if incident.state is State.CONFIRMED and command.aware_at in (None, runs_since):
         return check.already_so()
-    _need_kinds(check, incident.missing_kinds())
-    check.need(incident.is_member(command.actor.id), "not_in_v_team")
+    check.verdict_by(incident, command.actor)
     check.need(bool(incident.summary), "summary_missing")
     check.need(bool(incident.potential_impact.strip()), "potential_impact_missing")
     check.need(incident.priority is not None, "priority_not_set")
@@ -193,16 +231,25 @@ def confirm(incident: Incident, command: c.ConfirmIncident, check: Check) -> Seq
     )
     check.need(bool(command.rationale.strip()), "reason_missing", "a verdict needs a rationale")
     check.need(command.aware_at is None or command.aware_at <= command.now, "aware_in_future")
+    check.need(
+        command.aware_at is None or runs_since in (None, command.aware_at),
+        "clock_set",
+        f"awareness is set to {runs_since}; correct it",
+    )
+    for phase in phases_until(command.policy, State.INVESTIGATING):
+        for name in missing(incident, phase):
+            check.need(False, "field_missing", f"{name} has to be filled while {phase.state} (R29)")
     check.settle()
     return [
         e.IncidentConfirmed(
             actor=check.actor,
             at=command.now,
-            aware_at=command.aware_at or command.now,
+            aware_at=runs_since or command.aware_at or command.now,
             rationale=command.rationale,
             justification=command.justification,
             indicator_ids=incident.supporting(),
             v_team=incident.members,
+            policy=f"{command.policy.name} {command.policy.version}".strip(),
         )
     ]
 
@@ -213,8 +260,7 @@ def dismiss(
     """Give the verdict that it is no incident (R26b), with nothing provisional left behind."""
     if incident.state is State.FALSE_POSITIVE and incident.classification is command.classification:
         return check.already_so()
-    _need_kinds(check, incident.missing_kinds())
-    check.need(incident.is_member(command.actor.id), "not_in_v_team")
+    check.verdict_by(incident, command.actor)
     check.need(command.classification in _DISMISSALS, "classification_invalid")
     check.need(bool(command.reason.strip()), "reason_missing")
     for key, action in incident.actions.items():

@@ -6,21 +6,25 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.cases.domain.events import PriorityProposed, PrioritySet, RecoveryPlanDrafted
+from services.cases.domain import events as e
 from services.cases.domain.values import Assessment, Member, Scope
 from services.cases.domain.vocabulary import (
     ActionKind,
     ActionStatus,
+    AttackVector,
     Classification,
+    Clock,
+    Decision,
     IndicatorRole,
     IndicatorVerdict,
     MemberKind,
+    Relation,
     RootCauseStatus,
     Severity,
     State,
 )
 
-__all__ = ["MANDATORY_KINDS", "UNOPENED", "Action", "Incident", "Indicator"]
+__all__ = ["MANDATORY_KINDS", "UNOPENED", "Action", "Incident", "Indicator", "Recommendation"]
 
 MANDATORY_KINDS = (
     MemberKind.SECURITY_RESPONSE,
@@ -34,6 +38,8 @@ class Indicator:
     """An indicator of this incident and what the v-team last held it to say."""
 
     role: IndicatorRole
+    attack_vector: AttackVector = AttackVector.UNKNOWN
+    techniques: tuple[str, ...] = ()
     verdict: IndicatorVerdict | None = None
     confidence: int = 0
     rationale: str = ""
@@ -50,6 +56,14 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """A recommended next step, and what was decided about it."""
+
+    text: str
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Everything that a decision or a public message needs to know."""
 
@@ -58,7 +72,6 @@ class Incident:
     title: str = ""
     source_kind: str = ""
     source_refs: tuple[str, ...] = ()
-    detected_at: datetime | None = None
     services: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
 
@@ -67,15 +80,16 @@ class Incident:
     rule_ids: tuple[str, ...] = ()
 
     proposal: Assessment | None = None
-    proposed_priority: PriorityProposed | None = None
+    proposed_priority: e.PriorityProposed | None = None
     severity: Severity | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    priority: PrioritySet | None = None
+    priority: e.PrioritySet | None = None
 
     escalation_id: UUID | None = None
     owning_team: str = ""
     members: tuple[Member, ...] = ()
     lead: str = ""
+    left: frozenset[str] = frozenset()
     classification: Classification | None = None
 
     summary: str = ""
@@ -84,8 +98,9 @@ class Incident:
     indicators: Mapping[UUID, Indicator] = field(default_factory=dict)
     actions: Mapping[UUID, Action] = field(default_factory=dict)
 
+    clocks: Mapping[Clock, datetime] = field(default_factory=dict)
+    corrected: frozenset[Clock] = frozenset()
     confirmed_at: datetime | None = None
-    aware_at: datetime | None = None
     contained_at: datetime | None = None
     recovered_at: datetime | None = None
     scope: Scope | None = None
@@ -93,7 +108,7 @@ class Incident:
 
     root_cause: RootCauseStatus = RootCauseStatus.OPEN
     cause: str = ""
-    plan: RecoveryPlanDrafted | None = None
+    plan: e.RecoveryPlanDrafted | None = None
     plan_approved: bool = False
 
     none_affected: bool = False
@@ -101,8 +116,31 @@ class Incident:
     affected_tenants: int = 0
     notified_version: int = 0
 
+    merged_into: UUID | None = None
+    former: State = State.UNOPENED
+    came_back: (
+        e.IncidentReopened | e.IncidentUnmerged | e.ConfirmationRetracted | e.ContainmentLost | None
+    ) = None
+    split_off: frozenset[UUID] = frozenset()
+    links: frozenset[tuple[UUID, Relation]] = frozenset()
+    unlinked: frozenset[tuple[UUID, Relation]] = frozenset()
+    recommendations: Mapping[UUID, Recommendation] = field(default_factory=dict)
+
     note_ids: frozenset[UUID] = frozenset()
     fact_ids: frozenset[UUID] = frozenset()
+
+    @property
+    def detected_at(self) -> datetime | None:
+        return self.clocks.get(Clock.DETECTED)
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        return self.clocks.get(Clock.OCCURRED)
+
+    @property
+    def aware_at(self) -> datetime | None:
+        """Return since when there is awareness: what legal clocks run from (I5)."""
+        return self.clocks.get(Clock.AWARE)
 
     def missing_kinds(self) -> tuple[MemberKind, ...]:
         """Return the mandatory kinds of member that the v-team lacks now (R25b)."""

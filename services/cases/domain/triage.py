@@ -135,6 +135,7 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
             "override_reason_missing",
             f"the policy computed {computed}; setting {command.level} needs a reason",
         )
+        _need_second_below_a_floor(incident, command, check)
         check.settle()
         overrides = computed is not command.level
         return [
@@ -148,6 +149,7 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
                 inputs=inputs,
                 policy=proposal.policy if proposal else "",
                 policy_version=proposal.version if proposal else "",
+                second_approver=command.second_approver,
             )
         ]
     lowering = command.level.rank < incident.severity.rank
@@ -157,6 +159,7 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
         f"lowering {incident.severity} to {command.level} after escalation needs security_response",
     )
     check.need(bool(command.reason.strip()), "reason_missing", "reassessing needs a reason (I4)")
+    _need_second_below_a_floor(incident, command, check)
     check.settle()
     return [
         e.SeverityChanged(
@@ -166,8 +169,26 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
             previous=incident.severity,
             reason=command.reason,
             inputs=inputs,
+            second_approver=command.second_approver,
         )
     ]
+
+
+def _need_second_below_a_floor(incident: Incident, command: c.SetSeverity, check: Check) -> None:
+    """Below a level that a floor of the policy held up, one person alone does not go (I4)."""
+    proposal, current = incident.proposal, incident.severity
+    if proposal is None or not proposal.floors_applied:
+        return
+    lowers = current is None or command.level.rank < current.rank
+    second = command.second_approver.strip()
+    check.need(
+        not lowers
+        or command.level.rank >= proposal.level.rank
+        or bool(second and second != command.actor.id),
+        "second_person_missing",
+        f"{command.level} is below {proposal.level}, held up by"
+        f" {', '.join(proposal.floors_applied)}: name a second person",
+    )
 
 
 def set_priority(incident: Incident, command: c.SetPriority, check: Check) -> Sequence[e.Event]:

@@ -10,13 +10,16 @@ from services.cases.domain.vocabulary import (
     ActorKind,
     FollowDependencies,
     MemberKind,
+    Relation,
     Role,
     Severity,
+    State,
 )
 
 __all__ = [
-    "SYSTEM", "Actor", "Assessment", "Contribution", "Criterion", "Detection", "Entity", "Member",
-    "Scope", "Selector", "indicator_id",
+    "NOBODY", "NO_POLICY", "SYSTEM", "Actor", "Assessment", "Contribution", "Counterpart",
+    "Criterion", "Detection", "Entity", "Member", "Phase", "Policy", "Scope", "Selector",
+    "indicator_id",
 ]  # fmt: skip
 
 _INDICATORS = UUID("0a7b6d52-3a2f-5c0e-8d67-70c51a000002")
@@ -131,6 +134,41 @@ class Criterion:
 
     text: str
     met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counterpart:
+    """What the shell read of another incident that a command names; ``state`` None: no such one.
+
+    ``leads_back``: it was merged into this one, directly or by way of others. ``claims``: the
+    relations to this one that it holds itself.
+    """
+
+    state: State | None = None
+    itself: bool = False
+    leads_back: bool = False
+    claims: frozenset[Relation] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A phase of the case and the fields that have to be filled before it is left (R29)."""
+
+    state: State
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The case-management policy in force; without phases it demands nothing."""
+
+    name: str = ""
+    version: str = ""
+    phases: tuple[Phase, ...] = ()
+
+
+NOBODY = Counterpart()
+NO_POLICY = Policy()
 
 
 def indicator_id(type_: str, value: str) -> UUID:

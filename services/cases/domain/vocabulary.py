@@ -3,9 +3,9 @@
 from enum import StrEnum
 
 __all__ = [
-    "ActionKind", "ActionStatus", "ActorKind", "Classification", "FactKind", "FollowDependencies",
-    "IndicatorRole", "IndicatorVerdict", "MemberKind", "Priority", "Role", "RootCauseStatus",
-    "Severity", "State",
+    "ActionKind", "ActionStatus", "ActorKind", "AttackVector", "Classification", "Clock",
+    "Decision", "FactKind", "FollowDependencies", "IndicatorRole", "IndicatorVerdict", "MemberKind",
+    "Priority", "Relation", "Role", "RootCauseStatus", "Severity", "State", "Visibility",
 ]  # fmt: skip
 
 
@@ -23,6 +23,7 @@ class State(StrEnum):
     IN_REVIEW = "in_review"
     CLOSED = "closed"
     FALSE_POSITIVE = "false_positive"
+    MERGED = "merged"
 
 
 class Role(StrEnum):
@@ -160,3 +161,69 @@ class FactKind(StrEnum):
     TEAM_PAGED = "team_paged"
     OBLIGATION_IDENTIFIED = "obligation_identified"
     NOTIFICATION_SENT = "notification_sent"
+
+
+class AttackVector(StrEnum):
+    """The nine attack-vector categories of CISA and NIST (§3.5, R28)."""
+
+    UNKNOWN = "unknown"
+    ATTRITION = "attrition"
+    WEB = "web"
+    EMAIL_PHISHING = "email_phishing"
+    EXTERNAL_REMOVABLE_MEDIA = "external_removable_media"
+    IMPERSONATION_SPOOFING = "impersonation_spoofing"
+    IMPROPER_USAGE = "improper_usage"
+    LOSS_OR_THEFT_OF_EQUIPMENT = "loss_or_theft_of_equipment"
+    OTHER = "other"
+
+
+class Clock(StrEnum):
+    """The instants from which duties run (I5)."""
+
+    OCCURRED = "occurred"
+    DETECTED = "detected"
+    AWARE = "aware"
+    DECLARED = "declared"
+    CLASSIFIED_MAJOR = "classified_major"
+    DETERMINED_MATERIAL = "determined_material"
+    DETERMINED_NOTIFIABLE = "determined_notifiable"
+    RANSOM_PAID = "ransom_paid"
+
+
+class Relation(StrEnum):
+    """How one incident stands to another (R31d), read from this one to the other."""
+
+    DUPLICATE_OF = "duplicate_of"
+    PARENT_OF = "parent_of"
+    SAME_ACTOR = "same_actor"
+    SAME_VECTOR = "same_vector"
+    SAME_ASSET = "same_asset"
+    CAUSED_BY = "caused_by"
+
+    @property
+    def seen_from_the_other(self) -> str:
+        """Return what the relation is called at its other end."""
+        names = {
+            Relation.DUPLICATE_OF: "has_duplicate",
+            Relation.PARENT_OF: "child_of",
+            Relation.CAUSED_BY: "cause_of",
+        }
+        return names.get(self, self.value)
+
+    @property
+    def is_one_way(self) -> bool:
+        return self.seen_from_the_other != self.value
+
+
+class Decision(StrEnum):
+    """What the v-team decides about a recommendation (R31g)."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class Visibility(StrEnum):
+    """Who may read a note: the team, or only who is bound by legal privilege (§7)."""
+
+    TEAM = "team"
+    LEGAL_PRIVILEGED = "legal_privileged"

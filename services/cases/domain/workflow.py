@@ -26,11 +26,14 @@ _LG, _EM, _DM, _SYS = (
 )
 _V_TEAM = frozenset({_ST, _SR, _IC, _SME})
 
-TERMINAL = frozenset({State.CLOSED, State.FALSE_POSITIVE})
+TERMINAL = frozenset({State.CLOSED, State.FALSE_POSITIVE, State.MERGED})
 EXISTING = frozenset(State) - {State.UNOPENED}
 ACTIVE = EXISTING - TERMINAL
+_STANDING = EXISTING - {State.MERGED}  # I11: what is merged only comes back
 _INVESTIGATED = ACTIVE - {State.OPENED, State.ESCALATED}
 _VERDICT_GIVEN = _INVESTIGATED - {State.INVESTIGATING}
+_MERGEABLE = frozenset({State.OPENED, State.ESCALATED, State.INVESTIGATING, State.CONFIRMED})
+_CONTAINED = frozenset({State.CONTAINED, State.ERADICATED, State.RECOVERED})
 _RECOVERING = frozenset({State.CONFIRMED, State.CONTAINED, State.ERADICATED})
 
 
@@ -38,6 +41,7 @@ _RECOVERING = frozenset({State.CONFIRMED, State.CONTAINED, State.ERADICATED})
 class Rule:
     """One command: its verb, its states, its issuers (§3.7), and its target state if it has one.
 
+    ``back``: it leads back to the state that was left by what it undoes, so ``to`` is None.
     ``stands_in`` is the role for which a duty manager may act, flagged, when it is silent (§7).
     """
 
@@ -45,6 +49,7 @@ class Rule:
     states: frozenset[State]
     roles: frozenset[Role]
     to: State | None = None
+    back: bool = False
     stands_in: Role | None = None
 
 
@@ -53,10 +58,11 @@ def _rule(
     states: frozenset[State] | State,
     *roles: Role,
     to: State | None = None,
+    back: bool = False,
     stands_in: Role | None = None,
 ) -> Rule:
     at = frozenset({states}) if isinstance(states, State) else states
-    return Rule(verb=verb, states=at, roles=frozenset(roles), to=to, stands_in=stands_in)
+    return Rule(verb=verb, states=at, roles=frozenset(roles), to=to, back=back, stands_in=stands_in)
 
 
 RULES: Mapping[type[c.Command], Rule] = {
@@ -90,10 +96,33 @@ RULES: Mapping[type[c.Command], Rule] = {
     c.StartReview: _rule("start-review", State.RECOVERED, _SR, to=State.IN_REVIEW),
     c.CloseIncident: _rule("close", State.IN_REVIEW, _SR, _EM, to=State.CLOSED),
     c.DeclareNoCustomersAffected: _rule("declare-no-customers-affected", _VERDICT_GIVEN, _SR),
-    c.RecordAffectedCustomers: _rule("record-affected-customers", EXISTING, _SYS),
-    c.RecordCustomersNotified: _rule("record-customers-notified", EXISTING, _SYS),
-    c.AddNote: _rule("add-note", EXISTING, *_V_TEAM, _LG, _EM, _DM),
-    c.RecordFact: _rule("record-fact", EXISTING, _SYS),
+    c.RecordAffectedCustomers: _rule("record-affected-customers", _STANDING, _SYS),
+    c.RecordCustomersNotified: _rule("record-customers-notified", _STANDING, _SYS),
+    c.AddNote: _rule("add-note", _STANDING, *_V_TEAM, _LG, _EM, _DM),
+    c.RecordFact: _rule("record-fact", _STANDING, _SYS),
+    c.MergeInto: _rule("merge-into", _MERGEABLE, _SR, to=State.MERGED),
+    c.UnmergeIncident: _rule("unmerge", State.MERGED, _SR, back=True),
+    c.SplitIncident: _rule("split", _MERGEABLE, _SR),
+    c.ReopenIncident: _rule("reopen", TERMINAL, _SR, _LG, _EM, to=State.INVESTIGATING),
+    c.RetractConfirmation: _rule(
+        "retract-confirmation",
+        _CONTAINED | {State.CONFIRMED},
+        _SR,
+        to=State.INVESTIGATING,
+    ),
+    c.ReportContainmentLoss: _rule(
+        "report-containment-loss", _CONTAINED, *_V_TEAM, _SYS, to=State.CONFIRMED
+    ),
+    c.AddVTeamMember: _rule("add-v-team-member", _INVESTIGATED, _SR, stands_in=_SR),
+    c.RemoveVTeamMember: _rule("remove-v-team-member", _INVESTIGATED, _SR, stands_in=_SR),
+    c.ClassifyIndicator: _rule("classify-indicator", ACTIVE, *_V_TEAM),
+    c.AddRecommendation: _rule("add-recommendation", ACTIVE, *_V_TEAM),
+    c.DecideRecommendation: _rule("decide-recommendation", ACTIVE, *_V_TEAM),
+    c.LinkIncident: _rule("link-incident", _STANDING, *_V_TEAM),
+    c.UnlinkIncident: _rule("unlink-incident", _STANDING, *_V_TEAM),
+    # A duty may run from an instant that is only known after the end.
+    c.RecordClock: _rule("record-clock", _STANDING, _SR, _LG),
+    c.CorrectClock: _rule("correct-clock", _STANDING, _SR, _LG),
 }
 
 

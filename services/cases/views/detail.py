@@ -8,7 +8,7 @@ import msgspec
 from services.cases.domain import events as e
 from services.cases.domain.vocabulary import FactKind, State
 from services.cases.store import Recorded
-from services.cases.views import Document
+from services.cases.views import Document, branch, links
 
 __all__ = ["project"]
 
@@ -35,11 +35,19 @@ def _blank(recorded: Recorded) -> Document:
         "notes": list,
         "pages": list,
         "obligations": list,
+        "recommendations": list,
+        "links": list,
+        "merged_from": list,
+        "split_off": list,
+        "containment_losses": list,
+        "summaries": list,
+        "clocks": dict,
     }
     nothing_yet = (
         "severity", "severity_proposal", "severity_reassessment", "priority", "priority_proposal",
         "escalation", "v_team", "summary", "verdict", "scope", "containment", "recovery_plan",
         "eradication", "recovery", "review", "closure", "affected_customers",
+        "merged_into", "merge", "reopening", "retraction",
     )  # fmt: skip
     return {
         "incident_id": str(recorded.stream_id),
@@ -81,7 +89,9 @@ def _change(known: Document, event: e.Event) -> Document:
                 "reason": plain.pop("reason"),
             }
             opened = {"opened_at": plain.pop("at"), "opened_by": plain.pop("by")}
-            return _moved(State.OPENED, source=source, **opened, **plain)
+            detected = {"instant": plain["detected_at"], "basis": "the source", "corrections": []}
+            clocks = {"detected": detected}
+            return _moved(State.OPENED, source=source, clocks=clocks, **opened, **plain)
         case e.DetectionsAttached():
             attached = [detection["content"] for detection in plain["detections"]]
             return {
@@ -103,7 +113,7 @@ def _change(known: Document, event: e.Event) -> Document:
         case e.VTeamFormed():
             return _moved(State.INVESTIGATING, v_team=plain)
         case e.SummaryRecorded():
-            return {"summary": plain}
+            return {"summary": plain, "summaries": [*known["summaries"], plain]}
         case e.IndicatorLinked():
             return {"indicators": [*known["indicators"], {**plain, "assessment": None}]}
         case e.IndicatorAssessed():
@@ -115,9 +125,20 @@ def _change(known: Document, event: e.Event) -> Document:
         case e.ActionUpdated():
             update = {k: plain[k] for k in ("action_id", "status", "result")}
             update |= {"updated_at": plain["at"], "updated_by": plain["by"]}
-            return {"actions": _patched(known["actions"], "action_id", update)}
+            done = {"action_id": plain["action_id"], "status": "done"}
+            return {
+                "actions": _patched(known["actions"], "action_id", update),
+                # A recommendation that became this action is done with it (R31g).
+                "recommendations": _patched(known["recommendations"], "action_id", done)
+                if plain["status"] == "done"
+                else known["recommendations"],
+            }
         case e.IncidentConfirmed():
-            return _moved(State.CONFIRMED, verdict={"outcome": "confirmed", **plain})
+            clocks = known["clocks"]
+            if "aware" not in clocks:
+                aware = {"instant": plain["aware_at"], "basis": "confirmation", "corrections": []}
+                clocks = {**clocks, "aware": aware}
+            return _moved(State.CONFIRMED, clocks=clocks, verdict={"outcome": "confirmed", **plain})
         case e.ScopeSet():
             return {"scope": plain.pop("scope") | plain}
         case e.SeverityReassessmentRequested():
@@ -158,8 +179,76 @@ def _change(known: Document, event: e.Event) -> Document:
             return {"notes": [*known["notes"], plain]}
         case e.FactRecorded():
             return _fact(known, event, plain)
+        case (
+            e.IncidentMerged()
+            | e.IncidentUnmerged()
+            | e.IncidentSplit()
+            | e.IncidentReopened()
+            | e.ConfirmationRetracted()
+            | e.ContainmentLost()
+        ):
+            return branch.change(known, event, plain)
+        case e.VTeamMemberAdded():
+            return {"v_team": _joined(known["v_team"], plain)}
+        case e.VTeamMemberRemoved():
+            team = known["v_team"] or {"members": [], "lead": ""}
+            gone = (plain["person"], plain["kind"])
+            members = [m for m in team["members"] if (m["person"], m["kind"]) != gone]
+            return {"v_team": {**team, "members": members}}
+        case e.VTeamCompositionBroken():
+            return {"v_team": {**(known["v_team"] or {}), "missing": plain["missing"]}}
+        case e.IndicatorClassified():
+            update = {name: plain[name] for name in ("indicator_id", "attack_vector", "techniques")}
+            return {"indicators": _patched(known["indicators"], "indicator_id", update)}
+        case e.RecommendationAdded():
+            added = {**plain, "status": "open", "decision": None, "action_id": None}
+            return {"recommendations": [*known["recommendations"], added]}
+        case e.RecommendationDecided():
+            update = {
+                "recommendation_id": plain.pop("recommendation_id"),
+                "status": plain["decision"],
+                "action_id": plain.pop("action_id"),
+                "decision": plain,
+            }
+            return {
+                "recommendations": _patched(known["recommendations"], "recommendation_id", update)
+            }
+        case e.IncidentLinked():
+            return {"links": links.with_own(known["links"], plain)}
+        case e.IncidentUnlinked():
+            return {"links": links.without_own(known["links"], plain)}
+        case e.ClockRecorded():
+            reading = {name: plain[name] for name in ("instant", "basis", "at", "by")}
+            clock = {plain["clock"]: {**reading, "corrections": []}}
+            return {"clocks": {**known["clocks"], **clock}}
+        case e.ClockCorrected():
+            return {"clocks": _corrected(known["clocks"], plain)}
         case _:
             assert_never(event)
+
+
+def _joined(team: Document | None, plain: Document) -> Document:
+    new, known = plain["member"], team or {"members": [], "lead": ""}
+    others = [
+        m for m in known["members"] if (m["person"], m["kind"]) != (new["person"], new["kind"])
+    ]
+    return {
+        **known,
+        "members": [*others, new],
+        "lead": new["person"] if plain["leads"] else known["lead"],
+        "missing": [kind for kind in known.get("missing", ()) if kind != new["kind"]],
+    }
+
+
+def _corrected(clocks: Document, plain: Document) -> Document:
+    known = clocks.get(plain["clock"], {"basis": "", "corrections": []})
+    correction = {name: plain[name] for name in ("supersedes", "reason", "at", "by")}
+    reading = {
+        **known,
+        "instant": plain["instant"],
+        "corrections": [*known["corrections"], correction],
+    }
+    return {**clocks, plain["clock"]: reading}
 
 
 def _fact(known: Document, event: e.FactRecorded, plain: Document) -> Document:

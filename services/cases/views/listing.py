@@ -15,6 +15,7 @@ def summarise(document: Document) -> Document:
             for name in (
                 "incident_id", "number", "title", "state", "version", "opened_at", "updated_at",
                 "detected_at", "services", "regions", "detection_count",
+                "merged_into",
             )
         },
         "severity": severity["level"] if severity else None,

@@ -5,6 +5,7 @@ from typing import assert_never
 import msgspec
 
 from services.cases.domain import events as e
+from services.cases.domain.vocabulary import Visibility
 from services.cases.store import Recorded
 from services.cases.views import Document
 
@@ -27,6 +28,8 @@ def entry(document: Document, recorded: Recorded) -> Document:
         "actor_kind": actor.kind.value,
         "sentence": _one_stop(_sentence(document, event)),
     }
+    if isinstance(event, e.NoteAdded) and event.visibility is not Visibility.TEAM:
+        row["visibility"] = event.visibility.value
     if actor.acting_for:
         row["acting_for"] = actor.acting_for
         row["sentence"] += f" ({actor.id} acted for {actor.acting_for}.)"
@@ -53,6 +56,13 @@ def _indicator(document: Document, key: object) -> str:
 def _action(document: Document, key: object) -> str:
     for row in document["actions"]:
         if row["action_id"] == str(key):
+            return str(row["text"])
+    return str(key)
+
+
+def _recommendation(document: Document, key: object) -> str:
+    for row in document["recommendations"]:
+        if row["recommendation_id"] == str(key):
             return str(row["text"])
     return str(key)
 
@@ -134,6 +144,53 @@ def _sentence(document: Document, event: e.Event) -> str:
             return f"All {_many(event.tenants, 'tenant')} of list {event.version} notified."
         case e.NoteAdded():
             return f"{who} noted: {event.text}"
+        case e.IncidentMerged():
+            return f"{who} merged it into {event.target_id}: {event.reason}."
+        case e.IncidentUnmerged():
+            return f"{who} undid the merge; it is {event.state} again: {event.reason}."
+        case e.IncidentSplit():
+            taken = _many(len(event.detection_ids), "detection")
+            return f"{who} split {taken} off as {event.new_id}, {event.title}: {event.reason}."
+        case e.IncidentReopened():
+            new = event.new_information_ref
+            return f"{who} reopened it ({event.former}): {event.reason}; what is new: {new}."
+        case e.ConfirmationRetracted():
+            return f"{who} retracted the confirmation for the v-team: {event.reason}."
+        case e.ContainmentLost():
+            again = [_indicator(document, key) for key in event.indicator_ids]
+            found = ", ".join((*event.new_assets, *again))
+            return f"{who} reported that containment was lost: {found}."
+        case e.VTeamMemberAdded():
+            leads = " and leads it now" if event.leads else ""
+            return f"{event.member.person} joined the v-team ({event.member.kind}){leads}."
+        case e.VTeamMemberRemoved():
+            return f"{event.person} left the v-team ({event.kind}): {event.reason}."
+        case e.VTeamCompositionBroken():
+            return (
+                f"The v-team now lacks {', '.join(event.missing)}; it gives no verdict until then."
+            )
+        case e.IndicatorClassified():
+            what = _indicator(document, event.indicator_id)
+            return f"{who} put {what} into the category {event.attack_vector}."
+        case e.RecommendationAdded():
+            return f"{who} recommended ({event.priority}): {event.text}."
+        case e.RecommendationDecided():
+            what = _recommendation(document, event.recommendation_id)
+            why = f": {event.reason}" if event.reason else ""
+            return f"{who} {event.decision} the recommendation “{what}”{why}."
+        case e.IncidentLinked():
+            return f"{who} linked it as {event.relation} {event.other_id}: {event.reason}."
+        case e.IncidentUnlinked():
+            return f"{who} took back that it is {event.relation} {event.other_id}: {event.reason}."
+        case e.ClockRecorded():
+            instant = msgspec.to_builtins(event.instant)
+            return f"{who} set the clock {event.clock} to {instant}: {event.basis}."
+        case e.ClockCorrected():
+            instant, before = msgspec.to_builtins((event.instant, event.supersedes))
+            return (
+                f"{who} corrected the clock {event.clock} from {before} to {instant}:"
+                f" {event.reason}."
+            )
         case e.FactRecorded():
             return event.text
         case _:

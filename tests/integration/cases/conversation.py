@@ -29,6 +29,7 @@ class People:
             "rita": ["security_response"],
             "ines": ["incident_communications"],
             "mia": ["subject_matter_expert"],
+            "lars": ["legal"],
             "emil": ["executive_incident_manager"],
             "dora": ["duty_manager"],
             "anna": ["auditor"],
@@ -75,6 +76,32 @@ class People:
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+    async def shown(self, incident: str, person: str = "anna") -> dict[str, Any]:
+        """Return the incident in full, as *person* reads it."""
+        answer = await self.get(person, f"/v1/incidents/{incident}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def indicates(self, incident: str, value: str, vector: str = "web") -> str:
+        """Add an indicator; return its id."""
+        body = {"type": "domain", "value": value, "attack_vector": vector}
+        added = await self.does("mia", incident, "add-indicator", **body)
+        return str(added["created"]["indicator_id"])
+
+    async def confirmed(self, *values: str) -> str:
+        """Return a confirmed incident; the indicators *values* support it."""
+        incident = await self.investigating()
+        await self.does(
+            "sam", incident, "record-summary", summary="Root guessed", potential_impact="One tenant"
+        )
+        for value in values:
+            key = await self.indicates(incident, value)
+            body = {"indicator_id": key, "verdict": "supports", "confidence": 90}
+            await self.does("rita", incident, "assess-indicator", rationale="seen", **body)
+        await self.does("rita", incident, "confirm", rationale="real", justification="plain")
+        return incident
 
     async def investigating(self) -> str:
         """Return an incident whose v-team has been formed."""

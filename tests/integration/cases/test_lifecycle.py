@@ -18,6 +18,7 @@ async def test_from_opened_to_closed(people: People) -> None:
         "summary_missing",
         "potential_impact_missing",
         "no_supporting_indicator",
+        "field_missing",
     }
 
     await people.does(

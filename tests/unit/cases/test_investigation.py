@@ -122,7 +122,7 @@ def test_a_confirmation_is_said_once_unless_it_says_something_else() -> None:
     confirmed = given(*story(State.CONFIRMED))
     assert confirmed.when(CONFIRM) == []
     earlier = replace(CONFIRM, aware_at=NOW - timedelta(hours=3))
-    assert confirmed.refuses(earlier) == {"wrong_state"}
+    assert confirmed.refuses(earlier) == {"wrong_state", "clock_set"}
 
 
 def test_only_members_give_the_verdict() -> None:

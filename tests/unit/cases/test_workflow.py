@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any, get_args
+from uuid import UUID
 
 import pytest
 
@@ -19,17 +20,33 @@ COMMANDS: tuple[type[c.Command], ...] = get_args(c.Command)
 
 # The table of §3.3, written out by hand so that a slip in RULES is a failing test.
 TRANSITIONS = {
-    c.OpenIncident: (State.UNOPENED, State.OPENED),
-    c.EscalateIncident: (State.OPENED, State.ESCALATED),
-    c.DismissAtTriage: (State.OPENED, State.FALSE_POSITIVE),
-    c.FormVTeam: (State.ESCALATED, State.INVESTIGATING),
-    c.ConfirmIncident: (State.INVESTIGATING, State.CONFIRMED),
-    c.DismissAsFalsePositive: (State.INVESTIGATING, State.FALSE_POSITIVE),
-    c.MarkContained: (State.CONFIRMED, State.CONTAINED),
-    c.MarkEradicated: (State.CONTAINED, State.ERADICATED),
-    c.MarkRecovered: (State.ERADICATED, State.RECOVERED),
-    c.StartReview: (State.RECOVERED, State.IN_REVIEW),
-    c.CloseIncident: (State.IN_REVIEW, State.CLOSED),
+    c.OpenIncident: ({State.UNOPENED}, State.OPENED),
+    c.EscalateIncident: ({State.OPENED}, State.ESCALATED),
+    c.DismissAtTriage: ({State.OPENED}, State.FALSE_POSITIVE),
+    c.FormVTeam: ({State.ESCALATED}, State.INVESTIGATING),
+    c.ConfirmIncident: ({State.INVESTIGATING}, State.CONFIRMED),
+    c.DismissAsFalsePositive: ({State.INVESTIGATING}, State.FALSE_POSITIVE),
+    c.MarkContained: ({State.CONFIRMED}, State.CONTAINED),
+    c.MarkEradicated: ({State.CONTAINED}, State.ERADICATED),
+    c.MarkRecovered: ({State.ERADICATED}, State.RECOVERED),
+    c.StartReview: ({State.RECOVERED}, State.IN_REVIEW),
+    c.CloseIncident: ({State.IN_REVIEW}, State.CLOSED),
+    c.MergeInto: (
+        {State.OPENED, State.ESCALATED, State.INVESTIGATING, State.CONFIRMED},
+        State.MERGED,
+    ),
+    c.ReportContainmentLoss: (
+        {State.CONTAINED, State.ERADICATED, State.RECOVERED},
+        State.CONFIRMED,
+    ),
+    c.RetractConfirmation: (
+        {State.CONFIRMED, State.CONTAINED, State.ERADICATED, State.RECOVERED},
+        State.INVESTIGATING,
+    ),
+    c.ReopenIncident: (
+        {State.CLOSED, State.FALSE_POSITIVE, State.MERGED},
+        State.INVESTIGATING,
+    ),
 }
 
 
@@ -51,7 +68,8 @@ def test_every_command_has_a_rule_and_every_verb_one_command() -> None:
 
 def test_the_transitions_are_those_of_the_reference() -> None:
     moving = {k: (rule.states, rule.to) for k, rule in RULES.items() if rule.to}
-    assert moving == {k: (frozenset({a}), b) for k, (a, b) in TRANSITIONS.items()}
+    assert moving == {k: (frozenset(a), b) for k, (a, b) in TRANSITIONS.items()}
+    assert {k for k, rule in RULES.items() if rule.back} == {c.UnmergeIncident}
 
 
 @pytest.mark.parametrize("state", State)
@@ -67,7 +85,8 @@ def test_only_transitions_move_and_everything_else_is_refused(
         assert isinstance(result, set), f"{kind.__name__} while {state} leads to {result}"
         assert "wrong_state" in result
     elif isinstance(result, State):
-        assert result is (RULES[kind].to or state)
+        before = incident.former if RULES[kind].back else state
+        assert result is (RULES[kind].to or before)
 
 
 def _unheard_of(kind: type[c.Command]) -> dict[str, Any]:
@@ -86,6 +105,7 @@ def _unheard_of(kind: type[c.Command]) -> dict[str, Any]:
         c.AssessIndicator: {"confidence": 1},
         c.SetScope: {"scope": Scope(include=(Selector(server="m9"),))},
         c.ApproveRecoveryPlan: {"version": 9},
+        c.MergeInto: {"target_id": UUID(int=99)},
     }
     return fields.get(kind, {})
 
