@@ -11,6 +11,7 @@ from services.cases.api_commands import actor_of
 from services.cases.domain.incident import fold
 from services.cases.domain.vocabulary import Severity, State
 from services.cases.domain.workflow import RULES, TERMINAL
+from services.cases.evidence.view import summary
 from services.cases.moves import SYSTEM_ONLY, moves
 from services.cases.views import Document
 from shared.auth import Principal, Role, allow
@@ -111,7 +112,9 @@ async def incident(
     if document is None:
         raise _unknown()
     response.headers["ETag"] = f'"{document["version"]}"'
-    return document
+    # Items are aggregates of their own, so they are told beside the document, not inside its row.
+    items = await request.state.evidence.of_incident(incident_id)
+    return {**document, "evidence": summary(items)}
 
 
 @router.get("/v1/incidents/{incident_id}/timeline", summary="A sentence an event")

@@ -8,6 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases import api_commands, api_stream, api_views
 from services.cases.consumer import Consumer
+from services.cases.evidence import api as api_evidence
+from services.cases.evidence import api_content
+from services.cases.evidence.wiring import EvidenceState, keeping
 from services.cases.leader import Leader
 from services.cases.migrations import HEAD
 from services.cases.postgres import PostgresStore
@@ -33,7 +36,7 @@ DESCRIPTION = (
 )
 
 
-class State(ServiceState):
+class State(ServiceState, EvidenceState):
     """What handlers find on ``request.state``."""
 
     engine: AsyncEngine
@@ -70,13 +73,16 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     project.wake()
 
                 told = Consumer(store, clock, noticed)
+                kept = keeping(settings, engine, store, projector, clock)
                 async with background(
                     relay.run(),
                     project.run(),
+                    *kept.work,
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
                     yield State(
+                        **kept.state,
                         checks={
                             "database": lambda: database_problem(engine, "cases", HEAD),
                             "broker": bus.problem,
@@ -92,8 +98,17 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         finally:
             await engine.dispose()
 
-    app = service_app("cases", settings, lifespan, description=DESCRIPTION, clock=clock)
+    app = service_app(
+        "cases",
+        settings,
+        lifespan,
+        description=DESCRIPTION,
+        clock=clock,
+        bounds=[api_content.content_bound(settings.evidence_max_bytes)],
+    )
     app.include_router(api_commands.router)
     app.include_router(api_views.router)
     app.include_router(api_stream.router)
+    app.include_router(api_evidence.router)
+    app.include_router(api_content.router)
     return app

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.cases.evidence.codec import EVIDENCE_TYPES
 from services.cases.views import Document
 
 __all__ = ["Queries", "Row"]
@@ -53,7 +54,8 @@ def _raw(row: Any) -> Document:
     """Return an event of the log as it is stored, its data not interpreted."""
     fields = dict(row._mapping)
     fields["data"] = orjson.loads(fields["data"])
-    fields["incident_id"] = fields.pop("stream_id")
+    aggregate = "evidence_id" if fields["type"] in EVIDENCE_TYPES else "incident_id"
+    fields[aggregate] = fields.pop("stream_id")
     return fields
 
 

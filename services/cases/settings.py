@@ -1,5 +1,6 @@
 """Settings of cases: TOCSIN_CASES_* variables."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -20,3 +21,15 @@ class Settings(ServiceSettings):
     )
     relay_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
     project_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
+    evidence_dir: Path | None = Field(
+        None, description="where evidence is kept; without it the routes of evidence answer 503"
+    )
+    evidence_max_bytes: int = Field(
+        5 << 30, ge=1, le=1 << 40, description="the largest item of evidence; a larger one is 413"
+    )
+    evidence_scrub_days: float = Field(
+        30.0, gt=0, le=3650, description="each item of evidence is hashed again after so many days"
+    )
+    evidence_scrub_bytes_per_second: int = Field(
+        20 << 20, ge=1 << 16, description="how fast the scrub may read"
+    )

@@ -12,9 +12,9 @@ from pydantic import Field
 from shared.contracts.base import Contract, Instant, Part
 
 __all__ = [
-    "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1",
-    "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1", "IncidentUpdatedV1", "PriorityRef",
-    "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
+    "EvidenceRecordedV1", "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1",
+    "IncidentDismissedV1", "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1", "IncidentUpdatedV1",
+    "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
 ]  # fmt: skip
 
 
@@ -158,3 +158,26 @@ class IncidentUpdatedV1(IncidentEvent):
     SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.updated"
 
     event: str
+
+
+class EvidenceRecordedV1(Contract):
+    """Something happened to an item of evidence, by name; the rest is read through the API.
+
+    ``ce-subject`` is the evidence id and ``ce-sequence`` the version of the item: it is an
+    aggregate of its own, in the same log.
+    """
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.evidence.recorded"
+
+    evidence_id: UUID
+    incident_id: UUID
+    version: int = Field(ge=1)
+    position: int = Field(ge=1)
+    actor: str
+    event: str = Field(description="EvidenceCollected, EvidenceIntegrityFailed, …")
+    sha256: str | None = Field(None, description="of the bytes, with EvidenceCollected")
+    size: int | None = Field(None, description="bytes, with EvidenceCollected")
+
+    @property
+    def about(self) -> str:
+        return str(self.evidence_id)

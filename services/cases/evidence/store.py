@@ -7,8 +7,15 @@ from datetime import datetime
 from typing import Protocol
 
 __all__ = [
-    "BlobMissingError", "DigestMismatchError", "EvidenceStore", "Reading", "Stored", "StoreError",
-    "StoreFullError", "TooLargeError", "storage_ref",
+    "BlobMissingError",
+    "DigestMismatchError",
+    "EvidenceStore",
+    "Reading",
+    "StoreError",
+    "StoreFullError",
+    "Stored",
+    "TooLargeError",
+    "storage_ref",
 ]  # fmt: skip
 
 
@@ -77,7 +84,7 @@ class EvidenceStore(Protocol):
     ) -> Stored:
         """Keep *chunks*, durably, or nothing of them.
 
-        DigestMismatchError, TooLargeError, StoreFullError, StoreError; and whatever *chunks* raises.
+        DigestMismatchError, TooLargeError, StoreFullError, StoreError; whatever *chunks* raises.
         """
         ...
 

@@ -14,8 +14,9 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from services.cases.evidence.domain.decide import is_digest
 from services.cases.evidence.store import (
@@ -63,18 +64,18 @@ async def _in_thread(work: str, call: Callable[[], T]) -> T:
 class LocalReading:
     """An open blob. The descriptor holds the file even when the janitor takes its name."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: FileIO) -> None:
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
 
-    def _at(self, offset: int) -> bytes:
-        return os.pread(self._file.fileno(), CHUNK, offset)
+    async def _at(self, offset: int) -> bytes:
+        return await _in_thread("read", lambda: os.pread(self._file.fileno(), CHUNK, offset))
 
     async def digest(self, bytes_per_second: int | None = None) -> str:
         """Return the SHA-256 of every byte, read no faster than a rate."""
         found = hashlib.sha256()
         offset = 0
-        while chunk := await _in_thread("read", lambda: self._at(offset)):
+        while chunk := await self._at(offset):
             offset += len(chunk)
             await asyncio.to_thread(found.update, chunk)
             if bytes_per_second:
@@ -84,7 +85,7 @@ class LocalReading:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes from the start."""
         offset = 0
-        while chunk := await _in_thread("read", lambda: self._at(offset)):
+        while chunk := await self._at(offset):
             offset += len(chunk)
             yield chunk
 
@@ -195,7 +196,7 @@ class LocalStore:
         path = self._path(sha256)
         file = await _in_thread("open", lambda: path.open("rb", buffering=0))
         try:
-            yield LocalReading(file)  # type: ignore[arg-type]  # FileIO is a binary file
+            yield LocalReading(file)
         finally:
             file.close()
 

@@ -81,9 +81,7 @@ def decide(item: Item, command: c.EvidenceCommand) -> Sequence[e.EvidenceEvent]:
         case c.RecordAccess():
             check.text(command.purpose, "purpose_missing")
             check.settle()
-            return [
-                e.EvidenceAccessed(**common, purpose=command.purpose, content=command.content)
-            ]
+            return [e.EvidenceAccessed(**common, purpose=command.purpose, content=command.content)]
         case c.AnalyseCopy():
             return _analyse(item, command, check, common)
         case c.VerifyIntegrity():
@@ -289,9 +287,7 @@ def _retain(
     ]
 
 
-def _disposable(
-    item: Item, command: c.RequestDisposal | c.DisposeEvidence, check: _Check
-) -> None:
+def _disposable(item: Item, command: c.RequestDisposal | c.DisposeEvidence, check: _Check) -> None:
     check.need(
         not item.holds, "under_hold", f"the item is under legal hold: {', '.join(item.holds)}"
     )

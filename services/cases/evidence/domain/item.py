@@ -125,9 +125,7 @@ def evolve(item: Item, event: e.EvidenceEvent) -> Item:
         case e.EvidenceReleased():
             return replace(item, state=EvidenceState.RELEASED, custodian=event.to_person)
         case e.EvidenceDisposalRequested():
-            return replace(
-                item, disposal_requested_by=event.actor.id, disposal_reason=event.reason
-            )
+            return replace(item, disposal_requested_by=event.actor.id, disposal_reason=event.reason)
         case e.EvidenceDisposed():
             return replace(item, state=EvidenceState.DISPOSED, disposed_at=event.at, custodian="")
         case _:
