@@ -113,7 +113,7 @@ async def incident(
         raise _unknown()
     response.headers["ETag"] = f'"{document["version"]}"'
     # Items are aggregates of their own, so they are told beside the document, not inside its row.
-    items = await request.state.evidence.of_incident(incident_id)
+    items = await request.state.evidence.queries.of_incident(incident_id)
     return {**document, "evidence": summary(items)}
 
 

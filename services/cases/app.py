@@ -10,7 +10,7 @@ from services.cases import api_commands, api_stream, api_views
 from services.cases.consumer import Consumer
 from services.cases.evidence import api as api_evidence
 from services.cases.evidence import api_content
-from services.cases.evidence.wiring import EvidenceState, keeping
+from services.cases.evidence.wiring import Evidence, keeping
 from services.cases.leader import Leader
 from services.cases.migrations import HEAD
 from services.cases.postgres import PostgresStore
@@ -36,7 +36,7 @@ DESCRIPTION = (
 )
 
 
-class State(ServiceState, EvidenceState):
+class State(ServiceState):
     """What handlers find on ``request.state``."""
 
     engine: AsyncEngine
@@ -46,6 +46,7 @@ class State(ServiceState, EvidenceState):
     queries: Queries
     projector: Projector
     noticed: Callable[[], None]
+    evidence: Evidence
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
@@ -82,7 +83,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
                     yield State(
-                        **kept.state,
                         checks={
                             "database": lambda: database_problem(engine, "cases", HEAD),
                             "broker": bus.problem,
@@ -94,6 +94,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         queries=Queries(engine),
                         projector=projector,
                         noticed=noticed,
+                        evidence=kept.state,
                     )
         finally:
             await engine.dispose()

@@ -13,8 +13,9 @@ from shared.contracts.base import Contract, Instant, Part
 
 __all__ = [
     "EvidenceRecordedV1", "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1",
-    "IncidentDismissedV1", "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1", "IncidentUpdatedV1",
-    "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
+    "IncidentDismissedV1", "IncidentEscalatedV1", "IncidentEvent", "IncidentOpenedV1",
+    "IncidentUpdatedV1", "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1",
+    "VTeamFormedV1",
 ]  # fmt: skip
 
 

@@ -82,7 +82,7 @@ async def register(
 
 @router.get("/v1/incidents/{incident_id}/evidence", summary="The items of an incident")
 async def of_incident(request: Request, incident_id: UUID, principal: Reader) -> dict[str, Any]:
-    documents: list[Document] = await request.state.evidence.of_incident(incident_id)
+    documents: list[Document] = await request.state.evidence.queries.of_incident(incident_id)
     if not documents and not (await request.state.store.read(incident_id)).version:
         raise ProblemError(404, "not_found", "There is no such incident for you.")
     _seen(principal, "list", incident_id)
@@ -96,11 +96,13 @@ async def of_incident(request: Request, incident_id: UUID, principal: Reader) ->
 async def evidence_manifest(
     request: Request, incident_id: UUID, principal: Reader
 ) -> dict[str, Any]:
-    documents: list[Document] = await request.state.evidence.of_incident(incident_id)
+    documents: list[Document] = await request.state.evidence.queries.of_incident(incident_id)
     if not documents and not (await request.state.store.read(incident_id)).version:
         raise ProblemError(404, "not_found", "There is no such incident for you.")
     chains = {
-        document["evidence_id"]: await request.state.evidence.custody(UUID(document["evidence_id"]))
+        document["evidence_id"]: await request.state.evidence.queries.custody(
+            UUID(document["evidence_id"])
+        )
         for document in documents
     }
     _seen(principal, "manifest", incident_id)
@@ -111,21 +113,21 @@ async def evidence_manifest(
 async def one(
     request: Request, response: Response, evidence_id: UUID, principal: Reader
 ) -> dict[str, Any]:
-    document: Document | None = await request.state.evidence.one(evidence_id)
+    document: Document | None = await request.state.evidence.queries.one(evidence_id)
     if document is None:
         raise _unknown()
     _seen(principal, "item", evidence_id)
     response.headers["ETag"] = f'"{document["version"]}"'
-    return {**document, "custody": await request.state.evidence.custody(evidence_id)}
+    return {**document, "custody": await request.state.evidence.queries.custody(evidence_id)}
 
 
 @router.get("/v1/evidence/{evidence_id}/custody-report", summary="Who had it when, and why")
 async def report_of(request: Request, evidence_id: UUID, principal: Reader) -> dict[str, Any]:
-    document: Document | None = await request.state.evidence.one(evidence_id)
+    document: Document | None = await request.state.evidence.queries.one(evidence_id)
     if document is None:
         raise _unknown()
     _seen(principal, "custody report", evidence_id)
-    chain = await request.state.evidence.custody(evidence_id)
+    chain = await request.state.evidence.queries.custody(evidence_id)
     return custody_report(document, chain, request.state.clock())
 
 
@@ -196,7 +198,7 @@ def _add_verb(body_type: type[EvidenceBody]) -> None:
             expected=expected,
         )
         if "EvidenceDisposed" in done.events:
-            request.state.clear_away()  # the bytes go now, not at the janitor's next hour
+            request.state.evidence.clear_away()  # the bytes go now, not at the janitor's next hour
         return answer(done, response)
 
     verb.__annotations__["body"] = body_type  # known only now; FastAPI reads it from here

@@ -130,7 +130,7 @@ async def put_content(
     content_length: Annotated[int | None, Header(alias="Content-Length", ge=0)] = None,
     content_encoding: Annotated[str, Header(alias="Content-Encoding", max_length=50)] = "identity",
 ) -> EvidenceAnswer:
-    blobs, limit = bytes_of(request), request.state.evidence_max_bytes
+    blobs, limit = bytes_of(request), request.state.evidence.max_bytes
     if content_encoding.strip().lower() not in ("", "identity"):
         raise ProblemError(415, "unknown_encoding", "Evidence is sent as it is, not encoded.")
     item, version = await item_at(request, evidence_id)
@@ -143,7 +143,7 @@ async def put_content(
             return EvidenceAnswer(evidence_id=evidence_id, version=version, position=0, events=[])
     if content_length is not None and content_length > limit:
         raise _too_large(limit)
-    places: asyncio.Semaphore = request.state.evidence_uploads
+    places: asyncio.Semaphore = request.state.evidence.uploads
     if places.locked():
         raise ProblemError(503, "busy", "Too many uploads run already; retry.", headers=_RETRY)
     async with places:
@@ -240,9 +240,11 @@ async def get_content(
         except StoreError as error:
             raise _unavailable(error) from error
         if reading is None or found != sha256:
+            state = request.state
             with as_problems(None):
-                await report(request.state.store, request.state.clock, evidence_id, found, "read")
-            request.state.noticed()
+                failed = await report(state.store, state.clock, evidence_id, found, "read")
+            state.noticed()
+            await state.projector.reached(failed.position)
             raise ProblemError(
                 409,
                 "integrity_failed",

@@ -75,7 +75,7 @@ def expected_version(if_match: str | None) -> int:
 
 def bytes_of(request: Request) -> EvidenceStore:
     """Return the store of bytes; 503 where none is configured."""
-    store: EvidenceStore | None = request.state.evidence_store
+    store: EvidenceStore | None = request.state.evidence.store
     if store is None:
         raise ProblemError(
             503,

@@ -9,7 +9,7 @@ from services.cases.domain.values import Actor
 from services.cases.domain.vocabulary import ActorKind
 from services.cases.evidence.domain.commands import VerifyIntegrity
 from services.cases.evidence.domain.vocabulary import EvidenceRole
-from services.cases.evidence.handle import change
+from services.cases.evidence.handle import Changed, change
 from services.cases.evidence.store import BlobMissingError, EvidenceStore
 from services.cases.store import EventStore
 from shared.clock import Clock
@@ -42,8 +42,8 @@ async def found_digest(
 
 async def report(
     store: EventStore, clock: Clock, evidence_id: UUID, found: str | None, reason: str
-) -> tuple[str, ...]:
-    """Write what a check by the system found into the item's chain; return the events."""
+) -> Changed:
+    """Write what a check by the system found into the item's chain."""
     done = await change(
         store,
         evidence_id,
@@ -59,4 +59,4 @@ async def report(
             found_sha256=found,
             reason=reason,
         )
-    return done.events
+    return done

@@ -83,5 +83,5 @@ class EvidenceQueries:
         return [r.evidence_id for r in await self._rows(_WAITING, sha256=sha256)]
 
     async def in_step(self) -> bool:
-        """Tell whether the views know the whole log; else they cannot say that bytes are unneeded."""
+        """Tell whether the views know the whole log; else it proves nothing about orphans."""
         return bool((await self._rows(_IN_STEP))[0].in_step)

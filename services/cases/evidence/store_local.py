@@ -14,6 +14,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -128,6 +129,26 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+async def _receive(incoming: _Incoming, chunks: AsyncIterator[bytes], max_bytes: int) -> str:
+    """Write *chunks* in blocks of about CHUNK; return their digest once they are on disk."""
+    pending, received = bytearray(), 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > max_bytes:
+            raise TooLargeError(max_bytes)
+        pending += chunk
+        if len(pending) >= CHUNK:
+            block, pending = bytes(pending), bytearray()
+            await _in_thread("write", partial(incoming.write, block))
+    await _in_thread("write", partial(incoming.write, bytes(pending)))
+    return await _in_thread("fsync", incoming.finish)
+
+
+def _agree(declared: str | None, found: str) -> None:
+    if declared is not None and declared != found:
+        raise DigestMismatchError(declared, found)
+
+
 class LocalStore:
     """An `EvidenceStore` over one directory; several processes may share it."""
 
@@ -155,13 +176,16 @@ class LocalStore:
     def _publish(self, incoming: _Incoming, sha256: str) -> None:
         """Give the bytes their name, and make the name as durable as the bytes."""
         path = self._path(sha256)
-        missing = [p for p in (path.parent, *path.parents) if not p.exists()]
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        chain = [self._root, *reversed(path.relative_to(self._root).parents)][1:]
+        folders = [self._root / folder for folder in chain]  # root, sha256, ab, cd
+        for folder in folders:
+            folder.mkdir(mode=0o700, exist_ok=True)
         with self._lock():
             # Also when it is there already: equal bytes, and a younger file that no janitor takes.
             incoming.path.rename(path)
-        for directory in {path.parent, self._tmp, *(p.parent for p in missing)}:
-            _sync_directory(directory)
+        # Every level, not only new ones: whoever made it may have died before its sync.
+        for folder in (*folders, self._tmp):
+            _sync_directory(folder)
 
     async def put(
         self, chunks: AsyncIterator[bytes], *, declared: str | None, max_bytes: int
@@ -169,20 +193,8 @@ class LocalStore:
         """Keep *chunks*, durably, or nothing of them (delivery reference §4.3)."""
         incoming = await _in_thread("begin", self._begin)
         try:
-            pending = bytearray()
-            async for chunk in chunks:
-                if incoming.size + len(pending) + len(chunk) > max_bytes:
-                    raise TooLargeError(max_bytes)
-                pending += chunk
-                if len(pending) >= CHUNK:
-                    block = bytes(pending)
-                    pending.clear()
-                    await _in_thread("write", lambda block=block: incoming.write(block))  # type: ignore[misc]  # a default binds the loop's value
-            if pending:
-                await _in_thread("write", lambda: incoming.write(bytes(pending)))
-            sha256 = await _in_thread("fsync", incoming.finish)
-            if declared is not None and declared != sha256:
-                raise DigestMismatchError(declared, sha256)
+            sha256 = await _receive(incoming, chunks, max_bytes)
+            _agree(declared, sha256)
             await _in_thread("rename", lambda: self._publish(incoming, sha256))
         except BaseException:
             # Also when the sender goes away. Not in a thread: a cancelled task gets no more awaits.

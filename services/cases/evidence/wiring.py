@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,28 +18,29 @@ from services.cases.store import EventStore
 from shared.clock import Clock
 from shared.reconcile import Reconciler
 
-__all__ = ["EvidenceState", "Keeping", "keeping"]
+__all__ = ["Evidence", "Keeping", "keeping"]
 
 UPLOADS = 8  # at the same time; each holds about 2 MiB
 JANITOR_SECONDS = 3600.0
 SCRUB_SECONDS = 60.0
 
 
-class EvidenceState(TypedDict):
-    """What the routes of evidence find on ``request.state``."""
+@dataclass(slots=True)
+class Evidence:
+    """What the routes of evidence find on ``request.state.evidence``."""
 
-    evidence: EvidenceQueries
-    evidence_store: EvidenceStore | None
-    evidence_max_bytes: int
-    evidence_uploads: asyncio.Semaphore
-    clear_away: Callable[[], None]
+    queries: EvidenceQueries
+    max_bytes: int
+    store: EvidenceStore | None = None
+    uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
+    clear_away: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
 class Keeping:
     """The state, and what has to run beside it."""
 
-    state: EvidenceState
+    state: Evidence
     work: list[Coroutine[Any, Any, None]] = field(default_factory=list)
 
 
@@ -48,13 +49,7 @@ def keeping(
 ) -> Keeping:
     """Return what evidence needs; without a directory there is no work, and routes answer 503."""
     queries = EvidenceQueries(engine)
-    state: EvidenceState = {
-        "evidence": queries,
-        "evidence_store": None,
-        "evidence_max_bytes": settings.evidence_max_bytes,
-        "evidence_uploads": asyncio.Semaphore(UPLOADS),
-        "clear_away": lambda: None,
-    }
+    state = Evidence(queries, settings.evidence_max_bytes)
     if settings.evidence_dir is None:
         return Keeping(state)
     blobs = LocalStore(settings.evidence_dir)
@@ -70,7 +65,7 @@ def keeping(
     janitor = Reconciler(
         "cases-evidence-janitor", Janitor(store, blobs, queries, clock).once, JANITOR_SECONDS
     )
-    state["evidence_store"] = blobs
-    state["clear_away"] = janitor.wake
+    state.store = blobs
+    state.clear_away = janitor.wake
     scrubbing = Reconciler("cases-evidence-scrub", scrub.once, SCRUB_SECONDS)
     return Keeping(state, [janitor.run(), scrubbing.run()])
