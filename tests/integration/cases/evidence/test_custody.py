@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from services.cases.evidence.domain.rules import RULES
 from services.cases.evidence.keeper import Janitor
 from services.cases.evidence.queries import EvidenceQueries
 from services.cases.evidence.store_local import LocalStore
@@ -244,3 +245,14 @@ async def test_the_same_upload_twice_at_once_is_one_event(custody: Custody) -> N
     types = [x["type"] for x in (await custody.see(item))["custody"]]
     assert types == ["EvidenceRegistered", "EvidenceCollected"]
     await until(lambda: custody.temps() == [])
+
+
+async def test_every_command_has_its_verb(custody: Custody) -> None:
+    paths = (await custody.client.get("/openapi.json")).json()["paths"]
+    verbs = {
+        path.rsplit("/", 1)[1]
+        for path, item in paths.items()
+        if path.startswith("/v1/evidence/{") and "post" in item
+    }
+    # Announcing is a POST to the incident, collecting a PUT of the bytes.
+    assert verbs == {rule.verb for rule in RULES.values()} - {"register", "collect"}

@@ -1,4 +1,4 @@
-"""The work in the background: scrub and janitor, and what a kill -9 leaves them (§2.6, 20 and 21)."""
+"""The work in the background: scrub and janitor, and what kill -9 leaves them (§2.6, 20, 21)."""
 
 import asyncio
 import hashlib
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from services.cases.evidence.store_local import LocalStore
 from services.cases.postgres import PostgresStore
 from services.cases.projector import Projector
 from tests.integration.cases.evidence.keeping import Custody
+from tests.support.waiting import until
 from tests.support.world import World
 
 pytestmark = pytest.mark.integration
@@ -165,10 +165,7 @@ async def test_a_sender_who_goes_away_leaves_nothing(custody: Custody) -> None:
 
     with pytest.raises(ConnectionError):
         await custody.put(item, broken(), "sha-256=:" + "A" * 43 + "=:")
-    limit = time.monotonic() + 5
-    while custody.temps() and time.monotonic() < limit:
-        await asyncio.sleep(0.02)
-    assert custody.temps() == []
+    await until(lambda: custody.temps() == [])
 
 
 async def test_a_name_that_is_no_digest_reaches_no_path(tmp_path: Path) -> None:

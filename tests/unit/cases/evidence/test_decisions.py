@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def one_command_of_each(actor: Actor = EVERYONE) -> list[c.EvidenceCommand]:
 
 
 def in_state(state: EvidenceState) -> Told:
-    return {
+    made: dict[EvidenceState, Callable[[], Told]] = {
         EvidenceState.UNKNOWN: Told,
         EvidenceState.REGISTERED: announced,
         EvidenceState.COLLECTED: collected,
@@ -85,7 +86,8 @@ def in_state(state: EvidenceState) -> Told:
             retains(), c.ReleaseEvidence(actor=EC, now=NOW, to_person="police", purpose="p")
         ),
         EvidenceState.DISPOSED: lambda: sealed(retains(), REQUEST, DISPOSE),
-    }[state]()
+    }
+    return made[state]()
 
 
 @pytest.mark.parametrize("command", one_command_of_each(), ids=lambda x: type(x).__name__)
