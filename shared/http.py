@@ -3,10 +3,12 @@
 import asyncio
 import math
 import os
+import re
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 import structlog
@@ -23,7 +25,7 @@ from shared.problems import ProblemError, install_problem_handlers
 from shared.settings import ServiceSettings
 from shared.trace import traced
 
-__all__ = ["Check", "ServiceState", "background", "service_app", "token_verifier"]
+__all__ = ["BodyBound", "Check", "ServiceState", "background", "service_app", "token_verifier"]
 
 MAX_BODY = 1 << 20
 READY_CACHE = 0.5
@@ -43,11 +45,29 @@ class ServiceState(TypedDict):
     verifier: NotRequired[JwtVerifier | None]
 
 
+@dataclass(frozen=True, slots=True)
+class BodyBound:
+    """A route whose bodies are streamed, and so may be larger than those that lie in memory."""
+
+    method: str
+    path: re.Pattern[str]
+    max_body: int
+
+
 class _Edge:
     """Request id, trace, body bound and metrics around an ASGI application."""
 
-    def __init__(self, app: ASGIApp, service: str, max_body: int) -> None:
+    def __init__(
+        self, app: ASGIApp, service: str, max_body: int, bounds: Sequence[BodyBound] = ()
+    ) -> None:
         self._app, self._service, self._max_body = app, service, max_body
+        self._bounds = bounds
+
+    def _bound(self, scope: Scope) -> int:
+        for bound in self._bounds:
+            if scope["method"] == bound.method and bound.path.fullmatch(scope["path"]):
+                return bound.max_body
+        return self._max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,14 +75,14 @@ class _Edge:
             return
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         request_id = scope["tocsin_request_id"] = str(uuid7())
-        status, received = 500, 0
+        status, received, max_body = 500, 0, self._bound(scope)
 
         async def bounded() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body:
-                raise ProblemError(413, "too_large", f"A body is at most {self._max_body} bytes.")
+            if received > max_body:
+                raise ProblemError(413, "too_large", f"A body is at most {max_body} bytes.")
             return message
 
         async def noted(message: Message) -> None:
@@ -143,8 +163,12 @@ def service_app(
     description: str,
     clock: Clock = utc_now,
     max_body: int = MAX_BODY,
+    bounds: Sequence[BodyBound] = (),
 ) -> FastAPI:
-    """Return the FastAPI application of *service* with all that services have in common."""
+    """Return the FastAPI application of *service* with all that services have in common.
+
+    *bounds* are the exceptions to *max_body*.
+    """
 
     @asynccontextmanager
     async def with_verifier(app: FastAPI) -> AsyncIterator[ServiceState]:
@@ -167,7 +191,7 @@ def service_app(
     app.state.started = False
     app.state.draining = False
     install_problem_handlers(app)
-    app.add_middleware(_Edge, service=service, max_body=max_body)
+    app.add_middleware(_Edge, service=service, max_body=max_body, bounds=tuple(bounds))
 
     @app.get("/livez", tags=["probes"], summary="Is the process alive?")
     @public

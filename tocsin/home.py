@@ -36,6 +36,7 @@ class Home:
         self.secrets = SecretFiles(root / "secrets")
         self.keys = root / "secrets"
         self.logs = root / "log"
+        self.evidence = root / "evidence"
         self._state = root / "platform.json"
 
     def write_running(self, running: Running) -> None:

@@ -192,6 +192,7 @@ class Stack:
             or name.startswith(tuple(f"TOCSIN_{s.upper()}_" for s in SERVICES))
             or name in {"TOCSIN_LOG_LEVEL", "TOCSIN_OIDC_ISSUER", "TOCSIN_ROLE_MAP"}
         }
+        defaults = {"TOCSIN_CASES_EVIDENCE_DIR": str(self.home.evidence)}
         ours = {
             "TOCSIN_HOST": LOOPBACK,
             "TOCSIN_PORT": str(port),
@@ -206,7 +207,7 @@ class Stack:
         return Child(
             name=service,
             argv=(sys.executable, "-m", f"services.{service}"),
-            env={**inherited, **self.options.environment, **ours},
+            env={**defaults, **inherited, **self.options.environment, **ours},
             ready=lambda: _is_ready(f"http://{LOOPBACK}:{port}/readyz"),
             log_path=self.home.logs / f"{service}.log",
         )

@@ -12,6 +12,7 @@ from services.cases.case_policy import completeness
 from services.cases.domain.incident import fold
 from services.cases.domain.vocabulary import Severity, State
 from services.cases.domain.workflow import RULES, TERMINAL
+from services.cases.evidence.view import summary
 from services.cases.moves import SYSTEM_ONLY, moves
 from services.cases.privilege import document_for, entry_for, event_for
 from services.cases.queries import Queries
@@ -130,6 +131,8 @@ async def incident(
     history = await request.state.store.read(incident_id)
     return {
         **document_for(principal, document),
+        # Items are aggregates of their own: told beside the document, not inside its row.
+        "evidence": summary(await request.state.evidence.queries.of_incident(incident_id)),
         "canonical_id": canonical,
         "completeness": completeness(request.state.case_policy, fold(history.events)),
     }

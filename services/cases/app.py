@@ -10,6 +10,9 @@ from services.cases import api_commands, api_log, api_stream, api_views
 from services.cases.case_policy import SHIPPED, load
 from services.cases.consumer import Consumer
 from services.cases.domain.values import Policy
+from services.cases.evidence import api as api_evidence
+from services.cases.evidence import api_content
+from services.cases.evidence.wiring import Evidence, keeping
 from services.cases.leader import Leader
 from services.cases.ledger.checkpoints import Checkpointer, newest_note
 from services.cases.ledger.keys import load_signer
@@ -49,6 +52,7 @@ class State(ServiceState):
     noticed: Callable[[], None]
     checkpointer: Checkpointer
     case_policy: Policy
+    evidence: Evidence
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
@@ -84,10 +88,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     sign.wake()
 
                 told = Consumer(store, clock, noticed)
+                kept = keeping(settings, engine, store, projector, clock)
                 async with background(
                     relay.run(),
                     project.run(),
                     sign.run(),
+                    *kept.work,
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
@@ -105,13 +111,23 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         noticed=noticed,
                         checkpointer=checkpointer,
                         case_policy=case_policy,
+                        evidence=kept.state,
                     )
         finally:
             await engine.dispose()
 
-    app = service_app("cases", settings, lifespan, description=DESCRIPTION, clock=clock)
+    app = service_app(
+        "cases",
+        settings,
+        lifespan,
+        description=DESCRIPTION,
+        clock=clock,
+        bounds=[api_content.content_bound(settings.evidence_max_bytes)],
+    )
     app.include_router(api_commands.router)
     app.include_router(api_views.router)
     app.include_router(api_stream.router)
     app.include_router(api_log.router)
+    app.include_router(api_evidence.router)
+    app.include_router(api_content.router)
     return app

@@ -11,15 +11,19 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.cases.codec import decode, encode
+from services.cases.codec import decode
 from services.cases.domain.events import Event
+from services.cases.evidence.codec import EVIDENCE_TYPES, decode_evidence, encode_any
+from services.cases.evidence.domain.events import EvidenceEvent
 from services.cases.ledger.group import Ask, GroupCommit, Result
 from services.cases.store import (
     Appended,
     CommandReusedError,
+    EvidenceHistory,
     History,
     OverloadedError,
     Recorded,
+    RecordedEvidence,
     VersionConflict,
 )
 from shared.ids import uuid7
@@ -55,17 +59,16 @@ _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 T = TypeVar("T")
 
 
-def recorded(row: Any) -> Recorded:
-    """Return the event in a row of COLUMNS."""
-    return Recorded(
-        position=row["position"],
-        stream_id=row["stream_id"],
-        version=row["version"],
-        event_id=row["event_id"],
-        type=row["type"],
-        event=decode(row["type"], row["schema"], row["data"]),
-        recorded_at=row["recorded_at"],
-    )
+def recorded(row: Any) -> Recorded | RecordedEvidence:
+    """Return the event in a row of COLUMNS; its type says of which aggregate it is."""
+    place = {
+        name: row[name]
+        for name in ("position", "stream_id", "version", "event_id", "type", "recorded_at")
+    }
+    stored = (row["type"], row["schema"], row["data"])
+    if row["type"] in EVIDENCE_TYPES:
+        return RecordedEvidence(**place, event=decode_evidence(*stored))
+    return Recorded(**place, event=decode(*stored))
 
 
 def _result(ask: Ask, row: Any) -> Result:
@@ -107,8 +110,17 @@ class PostgresStore:
 
     async def read(self, stream_id: UUID) -> History:
         rows = await self._ask(lambda d: d.fetch(_READ, stream_id))
+        if rows and rows[0]["type"] in EVIDENCE_TYPES:  # an id of another aggregate is no incident
+            return History((), 0)
         events = tuple(decode(r["type"], r["schema"], r["data"]) for r in rows)
         return History(events, rows[-1]["version"] if rows else 0)
+
+    async def read_evidence(self, stream_id: UUID) -> EvidenceHistory:
+        rows = await self._ask(lambda d: d.fetch(_READ, stream_id))
+        if rows and rows[0]["type"] not in EVIDENCE_TYPES:
+            return EvidenceHistory((), 0)
+        events = tuple(decode_evidence(r["type"], r["schema"], r["data"]) for r in rows)
+        return EvidenceHistory(events, rows[-1]["version"] if rows else 0)
 
     async def find(self, command_id: UUID, digest: str) -> Appended | None:
         row = await self._ask(lambda d: d.fetchrow(_FIND, command_id))
@@ -127,7 +139,7 @@ class PostgresStore:
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event],
+        events: Sequence[Event | EvidenceEvent],
         *,
         expected: int,
         command_id: UUID,
@@ -138,7 +150,7 @@ class PostgresStore:
         ask = Ask(
             stream_id=stream_id,
             events=events,
-            encoded=[encode(event) for event in events],
+            encoded=[encode_any(event) for event in events],
             expected=expected,
             command_id=command_id,
             digest=digest,
@@ -198,11 +210,13 @@ class PostgresStore:
         rows = await self._ask(lambda d: d.fetch(_TYPES, stream_id, first, last))
         return tuple(row["type"] for row in rows)
 
-    async def after(self, position: int, limit: int) -> Sequence[Recorded]:
+    async def after(self, position: int, limit: int) -> Sequence[Recorded | RecordedEvidence]:
         rows = await self._ask(lambda d: d.fetch(_AFTER, position, limit))
         return [recorded(row) for row in rows]
 
-    async def stream_after(self, stream_id: UUID, version: int, limit: int) -> Sequence[Recorded]:
+    async def stream_after(
+        self, stream_id: UUID, version: int, limit: int
+    ) -> Sequence[Recorded | RecordedEvidence]:
         rows = await self._ask(lambda d: d.fetch(_STREAM, stream_id, version, limit))
         return [recorded(row) for row in rows]
 

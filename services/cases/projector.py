@@ -12,8 +12,9 @@ import structlog
 from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.cases.evidence.projection import EvidenceBatch, clear
 from services.cases.postgres import COLUMNS, recorded
-from services.cases.store import Recorded
+from services.cases.store import Recorded, RecordedEvidence
 from services.cases.views import Document
 from services.cases.views.detail import project
 from services.cases.views.indicators import outcomes
@@ -112,6 +113,7 @@ class Projector:
                 await driver.execute("DELETE FROM incidents")
                 await driver.execute("DELETE FROM timeline")
                 await driver.execute("DELETE FROM incident_indicators")
+                await clear(driver)
                 await driver.execute("UPDATE projections SET position = 0 WHERE name = $1", NAME)
                 while (step := await self._advance(driver, BATCH))[0]:
                     total += step[0]
@@ -155,10 +157,13 @@ class Projector:
         if [r.position for r in events] != list(range(cursor + 1, last + 1)):
             raise GapError(f"positions after {cursor} are not contiguous")
         batch = _Batch()
-        for row in await driver.fetch(_LOAD, list(_touched(events))):
+        of_incidents = [r for r in events if isinstance(r, Recorded)]
+        for row in await driver.fetch(_LOAD, list(_touched(of_incidents))):
             batch.opened[row["incident_id"]] = row["opened_position"]
             batch.documents[row["incident_id"]] = json.loads(row["document"])
-        batch.apply(events)
+        batch.apply(of_incidents)
+        of_evidence = [r for r in events if isinstance(r, RecordedEvidence)]
+        await EvidenceBatch().apply(driver, of_evidence)
         await driver.executemany(
             _SAVE,
             [

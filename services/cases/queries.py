@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.domain.accuracy import Counts
+from services.cases.evidence.codec import EVIDENCE_TYPES
 from services.cases.views import Document
 from services.cases.views.indicators import OUTCOMES
 
@@ -72,7 +73,8 @@ def _raw(row: Any) -> Document:
     """Return an event of the log as it is stored, its data not interpreted."""
     fields = dict(row._mapping)
     fields["data"] = orjson.loads(fields["data"])
-    fields["incident_id"] = fields.pop("stream_id")
+    aggregate = "evidence_id" if fields["type"] in EVIDENCE_TYPES else "incident_id"
+    fields[aggregate] = fields.pop("stream_id")
     return fields
 
 

@@ -16,12 +16,14 @@ from nats.js.errors import NotFoundError
 from prometheus_client import Gauge
 
 from services.cases.domain.incident import Incident, evolve, fold
+from services.cases.evidence.publish import evidence_contract
 from services.cases.leader import Leader
 from services.cases.ledger.announce import Announcer, Newest
 from services.cases.publish import to_contract
-from services.cases.store import EventStore, Recorded
+from services.cases.store import EventStore, Recorded, RecordedEvidence
 from shared.bus import Bus, BusUnavailableError
 from shared.cloudevents import Outgoing, outgoing
+from shared.contracts.base import Contract
 
 __all__ = ["LEADER_KEY", "ForeignTailError", "Relay"]
 
@@ -95,8 +97,12 @@ class Relay:
             raise ForeignTailError(f"message {state.last_seq} of {STREAM} has no position or id")
         return int(unquote(position)), message_id, state.last_seq
 
-    async def _message(self, event: Recorded) -> Outgoing:
-        contract = to_contract(await self._incident_at(event), event)
+    async def _message(self, event: Recorded | RecordedEvidence) -> Outgoing:
+        contract: Contract
+        if isinstance(event, RecordedEvidence):
+            contract = evidence_contract(event)
+        else:
+            contract = to_contract(await self._incident_at(event), event)
         return outgoing(contract, source="cases", sequence=event.version, position=event.position)
 
     async def _incident_at(self, event: Recorded) -> Incident:

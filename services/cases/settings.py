@@ -34,3 +34,15 @@ class Settings(ServiceSettings):
     checkpoint_seconds: float = Field(
         60.0, gt=0, le=3600, description="the longest time that an event stays unsigned"
     )
+    evidence_dir: Path | None = Field(
+        None, description="where evidence is kept; without it the routes of evidence answer 503"
+    )
+    evidence_max_bytes: int = Field(
+        5 << 30, ge=1, le=1 << 40, description="the largest item of evidence; a larger one is 413"
+    )
+    evidence_scrub_days: float = Field(
+        30.0, gt=0, le=3650, description="each item of evidence is hashed again after so many days"
+    )
+    evidence_scrub_bytes_per_second: int = Field(
+        20 << 20, ge=1 << 16, description="how fast the scrub may read"
+    )

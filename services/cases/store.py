@@ -8,10 +8,11 @@ from typing import Protocol
 from uuid import UUID
 
 from services.cases.domain.events import Event
+from services.cases.evidence.domain.events import EvidenceEvent
 
 __all__ = [
-    "Appended", "CommandReusedError", "EventStore", "History", "OverloadedError", "Recorded",
-    "VersionConflict",
+    "Appended", "CommandReusedError", "EventStore", "EvidenceHistory", "History", "OverloadedError",
+    "Recorded", "RecordedEvidence", "VersionConflict",
 ]  # fmt: skip
 
 
@@ -44,11 +45,32 @@ class Recorded:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEvidence:
+    """An event of an item of evidence: another aggregate in the same one log."""
+
+    position: int
+    stream_id: UUID
+    version: int
+    event_id: UUID
+    type: str
+    event: EvidenceEvent
+    recorded_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class History:
-    """A stream as it was read."""
+    """The stream of an incident as it was read."""
 
     events: tuple[Event, ...]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceHistory:
+    """The stream of an item of evidence as it was read."""
+
+    events: tuple[EvidenceEvent, ...]
     version: int
 
 
@@ -67,7 +89,11 @@ class EventStore(Protocol):
     """An append-only log of streams with one order over all of them."""
 
     async def read(self, stream_id: UUID) -> History:
-        """Return the stream; empty at version 0 if there is none."""
+        """Return the incident's stream; empty at version 0 if there is none."""
+        ...
+
+    async def read_evidence(self, stream_id: UUID) -> EvidenceHistory:
+        """Return the stream of an item of evidence; empty at version 0 if there is none."""
         ...
 
     async def find(self, command_id: UUID, digest: str) -> Appended | None:
@@ -77,7 +103,7 @@ class EventStore(Protocol):
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event],
+        events: Sequence[Event | EvidenceEvent],
         *,
         expected: int,
         command_id: UUID,
@@ -94,11 +120,13 @@ class EventStore(Protocol):
         """Return the types of the events at versions first..last."""
         ...
 
-    async def after(self, position: int, limit: int) -> Sequence[Recorded]:
+    async def after(self, position: int, limit: int) -> Sequence[Recorded | RecordedEvidence]:
         """Return events beyond *position* in order, at most *limit*."""
         ...
 
-    async def stream_after(self, stream_id: UUID, version: int, limit: int) -> Sequence[Recorded]:
+    async def stream_after(
+        self, stream_id: UUID, version: int, limit: int
+    ) -> Sequence[Recorded | RecordedEvidence]:
         """Return events of one stream beyond *version* in order, at most *limit*."""
         ...
 

@@ -12,11 +12,12 @@ from pydantic import Field
 from shared.contracts.base import Contract, Instant, Part
 
 __all__ = [
-    "ClockSetV1", "ConfirmationRetractedV1", "ContainmentLostV1", "IncidentClosedV1",
-    "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1", "IncidentEscalatedV1",
-    "IncidentEvent", "IncidentMergedV1", "IncidentOpenedV1", "IncidentReopenedV1",
-    "IncidentSplitV1", "IncidentUnmergedV1", "IncidentUpdatedV1", "LogCheckpointV1",
-    "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
+    "ClockSetV1", "ConfirmationRetractedV1", "ContainmentLostV1", "EvidenceRecordedV1",
+    "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1",
+    "IncidentEscalatedV1", "IncidentEvent", "IncidentMergedV1", "IncidentOpenedV1",
+    "IncidentReopenedV1", "IncidentSplitV1", "IncidentUnmergedV1", "IncidentUpdatedV1",
+    "LogCheckpointV1", "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1",
+    "VTeamFormedV1",
 ]  # fmt: skip
 
 
@@ -239,3 +240,26 @@ class LogCheckpointV1(Contract):
     @property
     def about(self) -> str:
         return self.origin
+
+
+class EvidenceRecordedV1(Contract):
+    """Something happened to an item of evidence, by name; the rest is read through the API.
+
+    ``ce-subject`` is the evidence id and ``ce-sequence`` the version of the item: it is an
+    aggregate of its own, in the same log.
+    """
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.evidence.recorded"
+
+    evidence_id: UUID
+    incident_id: UUID
+    version: int = Field(ge=1)
+    position: int = Field(ge=1)
+    actor: str
+    event: str = Field(description="EvidenceCollected, EvidenceIntegrityFailed, …")
+    sha256: str | None = Field(None, description="of the bytes, with EvidenceCollected")
+    size: int | None = Field(None, description="bytes, with EvidenceCollected")
+
+    @property
+    def about(self) -> str:
+        return str(self.evidence_id)

@@ -4,15 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from services.cases.codec import decode, encode
+from services.cases.codec import decode
 from services.cases.domain.events import Event
+from services.cases.evidence.codec import EVIDENCE_TYPES, decode_evidence, encode_any
+from services.cases.evidence.domain.events import EvidenceEvent
 from services.cases.store import (
     Appended,
     CommandReusedError,
+    EvidenceHistory,
     History,
     Recorded,
+    RecordedEvidence,
     VersionConflict,
 )
 from shared.ids import uuid7
@@ -22,18 +27,24 @@ class MemoryStore:
     """A list of events; events pass through the codec, as they do on their way to a database."""
 
     def __init__(self) -> None:
-        self.log: list[Recorded] = []
+        self.log: list[Recorded | RecordedEvidence] = []
         self._commands: dict[UUID, tuple[str, Appended]] = {}
         self._numbers: dict[int, int] = {}
         self._alone: dict[str, asyncio.Lock] = {}
 
-    def _stream(self, stream_id: UUID) -> list[Recorded]:
+    def _stream(self, stream_id: UUID) -> list[Recorded | RecordedEvidence]:
         return [r for r in self.log if r.stream_id == stream_id]
 
     async def read(self, stream_id: UUID) -> History:
         await asyncio.sleep(0)
-        events = tuple(r.event for r in self._stream(stream_id))
+        events = tuple(r.event for r in self._stream(stream_id) if isinstance(r, Recorded))
         return History(events, len(events))
+
+    async def read_evidence(self, stream_id: UUID) -> EvidenceHistory:
+        await asyncio.sleep(0)
+        found = self._stream(stream_id)
+        events = tuple(r.event for r in found if isinstance(r, RecordedEvidence))
+        return EvidenceHistory(events, len(events))
 
     async def find(self, command_id: UUID, digest: str) -> Appended | None:
         known = self._commands.get(command_id)
@@ -53,7 +64,7 @@ class MemoryStore:
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event],
+        events: Sequence[Event | EvidenceEvent],
         *,
         expected: int,
         command_id: UUID,
@@ -67,18 +78,21 @@ class MemoryStore:
         if current != expected:
             raise VersionConflict(current)
         for event in events:
-            stored = encode(event)
+            stored = encode_any(event)
             current += 1
+            place: dict[str, Any] = {
+                "position": len(self.log) + 1,
+                "stream_id": stream_id,
+                "version": current,
+                "event_id": uuid7(),
+                "type": stored.type,
+                "recorded_at": datetime.now(UTC),
+            }
+            raw = (stored.type, stored.schema, stored.data)
             self.log.append(
-                Recorded(
-                    position=len(self.log) + 1,
-                    stream_id=stream_id,
-                    version=current,
-                    event_id=uuid7(),
-                    type=stored.type,
-                    event=decode(stored.type, stored.schema, stored.data),
-                    recorded_at=datetime.now(UTC),
-                )
+                RecordedEvidence(**place, event=decode_evidence(*raw))
+                if stored.type in EVIDENCE_TYPES
+                else Recorded(**place, event=decode(*raw))
             )
         appended = Appended(
             stream_id=stream_id,
@@ -92,11 +106,13 @@ class MemoryStore:
     async def types(self, stream_id: UUID, first: int, last: int) -> tuple[str, ...]:
         return tuple(r.type for r in self._stream(stream_id) if first <= r.version <= last)
 
-    async def after(self, position: int, limit: int) -> Sequence[Recorded]:
+    async def after(self, position: int, limit: int) -> Sequence[Recorded | RecordedEvidence]:
         await asyncio.sleep(0)
         return self.log[position : position + limit]
 
-    async def stream_after(self, stream_id: UUID, version: int, limit: int) -> Sequence[Recorded]:
+    async def stream_after(
+        self, stream_id: UUID, version: int, limit: int
+    ) -> Sequence[Recorded | RecordedEvidence]:
         return [r for r in self._stream(stream_id) if r.version > version][:limit]
 
     @asynccontextmanager

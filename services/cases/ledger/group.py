@@ -11,6 +11,7 @@ from uuid import UUID
 
 from services.cases.codec import Encoded
 from services.cases.domain.events import Event
+from services.cases.evidence.domain.events import EvidenceEvent
 from services.cases.store import Appended
 from shared.db import is_transient
 
@@ -25,7 +26,7 @@ class Ask:
     """One append that somebody waits for."""
 
     stream_id: UUID
-    events: Sequence[Event]
+    events: Sequence[Event | EvidenceEvent]
     encoded: Sequence[Encoded]
     expected: int
     command_id: UUID

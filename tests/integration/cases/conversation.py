@@ -34,6 +34,9 @@ class People:
             "dora": ["duty_manager"],
             "anna": ["auditor"],
             "otto": ["operator"],
+            "eve": ["evidence_custodian"],
+            "carl": ["evidence_custodian"],
+            "lena": ["legal"],
         }[person]
         return {"Authorization": f"Bearer {self.world.token(person, *roles)}"}
 

@@ -8,6 +8,7 @@ import pytest
 from services.cases.domain import commands as c
 from services.cases.domain.errors import NotAllowed
 from services.cases.domain.events import Event, NoteAdded
+from services.cases.evidence.domain.events import EvidenceEvent
 from services.cases.handle import ATTEMPTS, Done, UnknownIncidentError, handle
 from services.cases.store import Appended, VersionConflict
 from shared.ids import uuid7
@@ -27,7 +28,7 @@ class Contested(MemoryStore):
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event],
+        events: Sequence[Event | EvidenceEvent],
         *,
         expected: int,
         command_id: UUID,

@@ -5,8 +5,8 @@ The views are emptied and filled again from the log: their documents have new pa
 
 from shared.migrate import run_sql
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 SQL = """
 CREATE TABLE incident_indicators (

@@ -1,0 +1,1 @@
+"""Evidence with a chain of custody: an aggregate of its own, and the store of its bytes."""

@@ -1,0 +1,175 @@
+"""What the routes of evidence have in common: roles, versions, and refusals as problems."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+from pydantic_core import PydanticSerializationError
+
+from services.cases.bodies.base import Who
+from services.cases.domain.errors import NotAllowed
+from services.cases.domain.values import Actor
+from services.cases.evidence.domain.commands import EvidenceCommand
+from services.cases.evidence.domain.item import Item, fold
+from services.cases.evidence.domain.rules import RULES
+from services.cases.evidence.domain.vocabulary import EvidenceRole
+from services.cases.evidence.handle import Changed, UnknownEvidenceError, change
+from services.cases.evidence.store import EvidenceStore
+from services.cases.store import CommandReusedError, OverloadedError, VersionConflict
+from shared.auth import Principal, Role
+from shared.ids import derived_id, uuid7
+from shared.problems import ProblemError
+
+__all__ = [
+    "EvidenceAnswer", "answer", "as_problems", "body_digest", "bytes_of", "custodian", "do",
+    "expected_version", "item_at", "roles_of", "who_is",
+]  # fmt: skip
+
+_VERSION = re.compile(r'"(\d{1,9})"')
+_RETRY = {"Retry-After": "2"}
+
+
+class EvidenceAnswer(BaseModel):
+    """What a command came to; no ``events`` means that it was so already."""
+
+    evidence_id: UUID
+    version: int
+    position: int = Field(description="of the log")
+    events: list[str] = Field(description="type names of what happened")
+
+
+def roles_of(command: type[EvidenceCommand]) -> list[Role]:
+    """Return who may try *command* at all."""
+    roles = RULES[command].roles - {EvidenceRole.SYSTEM}
+    return sorted(Role(role.value) for role in roles)
+
+
+def custodian(principal: Principal) -> Actor:
+    """Return the actor that *principal* is to evidence."""
+    known = {role.value for role in EvidenceRole} - {EvidenceRole.SYSTEM.value}
+    roles = {role.value for role in principal.roles}
+    return Actor(id=principal.id, roles=tuple(sorted(roles & known)))
+
+
+def who_is(request: Request, principal: Principal, key: str | None) -> Who:
+    """Return who gives the command, when, and under which id."""
+    command_id = uuid7() if key is None else derived_id("command", principal.id, key)
+    return Who(custodian(principal), request.state.clock(), command_id)
+
+
+def expected_version(if_match: str | None) -> int:
+    """Return the version that the caller has read; 428 without one."""
+    if if_match is None:
+        raise ProblemError(
+            428, "version_missing", "Send If-Match with the version that you have read."
+        )
+    if (version := _VERSION.fullmatch(if_match.strip())) is None:
+        raise ProblemError(422, "malformed", 'If-Match is one version in quotes: "7".')
+    return int(version[1])
+
+
+def bytes_of(request: Request) -> EvidenceStore:
+    """Return the store of bytes; 503 where none is configured."""
+    store: EvidenceStore | None = request.state.evidence.store
+    if store is None:
+        raise ProblemError(
+            503,
+            "evidence_not_configured",
+            "This installation keeps no evidence: set TOCSIN_CASES_EVIDENCE_DIR.",
+        )
+    return store
+
+
+async def item_at(request: Request, evidence_id: UUID) -> tuple[Item, int]:
+    """Return the item and its version, from the log itself; 404 if there is none."""
+    history = await request.state.store.read_evidence(evidence_id)
+    if not history.version:
+        raise ProblemError(404, "not_found", "There is no such item of evidence for you.")
+    return fold(history.events), history.version
+
+
+def body_digest(request: Request, body: BaseModel) -> str:
+    """Return what tells this request from another one under the same key."""
+    try:
+        told = f"{request.url.path}\n{body.model_dump_json()}"
+    except PydanticSerializationError as error:
+        raise ProblemError(422, "malformed", "A text in the body is not Unicode.") from error
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+@contextmanager
+def as_problems(expected: int | None) -> Iterator[None]:
+    """Turn the refusals of the inside into those of the edge."""
+    try:
+        yield
+    except NotAllowed as refusal:
+        unmet = [{"code": u.code, "detail": u.detail} for u in refusal.unmet]
+        sentence = "; ".join(u.detail for u in refusal.unmet)
+        raise ProblemError(409, refusal.code, f"{sentence}.", unmet=unmet) from refusal
+    except UnknownEvidenceError as error:
+        raise ProblemError(
+            404, "not_found", "There is no such item of evidence for you."
+        ) from error
+    except VersionConflict as conflict:
+        if expected is None:
+            raise ProblemError(
+                503, "busy", "Others change this item at the same time; retry.", headers=_RETRY
+            ) from conflict
+        raise ProblemError(
+            412,
+            "stale_version",
+            f"The item is at version {conflict.current}, not {expected}; read it again.",
+            headers={"ETag": f'"{conflict.current}"'},
+            current_version=conflict.current,
+        ) from conflict
+    except CommandReusedError as error:
+        raise ProblemError(
+            422, "key_reused", "This Idempotency-Key was used for something else."
+        ) from error
+    except OverloadedError as error:
+        raise ProblemError(
+            503, "busy", "Too many commands wait for the log; retry.", headers=_RETRY
+        ) from error
+
+
+async def do(
+    request: Request,
+    evidence_id: UUID,
+    command: EvidenceCommand,
+    *,
+    command_id: UUID,
+    digest: str,
+    expected: int | None = None,
+    registers: bool = False,
+) -> Changed:
+    """Do *command*; who has written reads what was written."""
+    state: Any = request.state
+    with as_problems(expected):
+        done = await change(
+            state.store,
+            evidence_id,
+            command,
+            command_id=command_id,
+            digest=digest,
+            expected=expected,
+            registers=registers,
+            noticed=state.noticed,
+        )
+    await state.projector.reached(done.position)
+    return done
+
+
+def answer(done: Changed, response: Response) -> EvidenceAnswer:
+    """Return the body of an answer to a command."""
+    response.headers["ETag"] = f'"{done.version}"'
+    return EvidenceAnswer(
+        evidence_id=done.evidence_id,
+        version=done.version,
+        position=done.position,
+        events=list(done.events),
+    )

@@ -1,0 +1,78 @@
+"""Rows of evidence, written in the projector's own transaction, under its one cursor."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.cases.evidence.view import (
+    Document,
+    custody_entry,
+    item_of,
+    project_evidence,
+)
+from services.cases.store import RecordedEvidence
+
+__all__ = ["EvidenceBatch", "clear"]
+
+_LOAD = "SELECT evidence_id, document FROM evidence WHERE evidence_id = ANY($1)"
+_SAVE = (
+    "INSERT INTO evidence (evidence_id, incident_id, registered_position, state, sha256,"
+    " declared_sha256, verified_at, frozen, document)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    " ON CONFLICT (evidence_id) DO UPDATE SET state = excluded.state, sha256 = excluded.sha256,"
+    " verified_at = excluded.verified_at, frozen = excluded.frozen, document = excluded.document"
+)
+_CUSTODY = "INSERT INTO custody (position, evidence_id, version, entry) VALUES ($1, $2, $3, $4)"
+
+
+def _json(document: Document) -> str:
+    return msgspec.json.encode(document, order="sorted").decode()
+
+
+async def clear(driver: Any) -> None:
+    """Forget every row, to project anew."""
+    await driver.execute("DELETE FROM evidence")
+    await driver.execute("DELETE FROM custody")
+
+
+@dataclass(slots=True)
+class EvidenceBatch:
+    """The rows that a run of events touches."""
+
+    documents: dict[UUID, Document] = field(default_factory=dict)
+    entries: list[tuple[int, UUID, int, str]] = field(default_factory=list)
+
+    async def apply(self, driver: Any, events: Sequence[RecordedEvidence]) -> None:
+        """Project *events* in the caller's transaction."""
+        if not events:
+            return
+        for row in await driver.fetch(_LOAD, list({r.stream_id for r in events})):
+            self.documents[row["evidence_id"]] = json.loads(row["document"])
+        registered: dict[UUID, int] = {}
+        for r in events:
+            registered.setdefault(r.stream_id, r.position)
+            self.documents[r.stream_id] = project_evidence(self.documents.get(r.stream_id), r)
+            self.entries.append((r.position, r.stream_id, r.version, _json(custody_entry(r))))
+        await driver.executemany(
+            _SAVE, [_row(key, registered[key], self.documents[key]) for key in registered]
+        )
+        await driver.executemany(_CUSTODY, self.entries)
+
+
+def _row(key: UUID, position: int, document: Document) -> tuple[Any, ...]:
+    item = item_of(document)
+    return (
+        key,
+        item.incident_id,
+        position,  # kept only when the row is new
+        item.state.value,
+        item.sha256,
+        item.declared_sha256,
+        item.verified_at,
+        item.frozen,
+        _json(document),
+    )
