@@ -3,6 +3,7 @@
 A missing If-Match is 428, for every verb but add-note, which cannot conflict with anything.
 """
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -56,6 +57,9 @@ class Answer(BaseModel):
     incident_id: UUID
     version: int
     position: int = Field(description="of the log; `Last-Event-ID` of the stream")
+    leaf_hash: str = Field(
+        description="base64; with the position a receipt that the log can be held to"
+    )
     events: list[str] = Field(description="type names of what happened")
     created: dict[str, UUID] = Field(description="ids of what this command named")
 
@@ -168,12 +172,14 @@ async def _do(
     return done
 
 
-def _answer(done: Done, response: Response, **created: UUID) -> Answer:
+async def _answer(request: Request, done: Done, response: Response, **created: UUID) -> Answer:
+    leaf = await request.state.queries.leaf(done.position)
     response.headers["ETag"] = f'"{done.version}"'
     return Answer(
         incident_id=done.incident_id,
         version=done.version,
         position=done.position,
+        leaf_hash=base64.b64encode(leaf).decode(),
         events=list(done.events),
         created=created,
     )
@@ -199,7 +205,7 @@ async def open_incident(
     command = body.order(who, number)
     done = await _do(request, who, incident_id, command, body, opens=True)
     response.headers["Location"] = f"/v1/incidents/{incident_id}"
-    return _answer(done, response)
+    return await _answer(request, done, response)
 
 
 async def _open_split(
@@ -248,7 +254,7 @@ def _add_verb(body_type: type[Body]) -> None:
         done = await _do(request, who, incident_id, command, body, expected=expected)
         if isinstance(command, c.SplitIncident):
             done = await _open_split(request, who, incident_id, command, done)
-        return _answer(done, response, **_created(command))
+        return await _answer(request, done, response, **_created(command))
 
     verb.__annotations__["body"] = body_type  # known only now; FastAPI reads it from here
     verb.__doc__ = body_type.__doc__

@@ -38,6 +38,7 @@ _RAW = (
     "SELECT position, stream_id, version, event_id, type, schema, data, actor, occurred_at,"
     " recorded_at, command_id FROM events"
 )
+_LEAF = text("SELECT hash FROM leaves WHERE position = :position")
 _LOG = text(f"{_RAW} WHERE position > :after ORDER BY position LIMIT :limit")
 _STREAM = text(f"{_RAW} WHERE stream_id = :id AND version > :after ORDER BY version LIMIT :limit")
 
@@ -155,6 +156,11 @@ class Queries:
     async def log(self, after: int, limit: int) -> list[Document]:
         """Return events of the log beyond a position."""
         return [_raw(r) for r in await self._rows(_LOG, after=after, limit=limit)]
+
+    async def leaf(self, position: int) -> bytes:
+        """Return the leaf hash of the event at *position*; empty at position 0."""
+        rows = await self._rows(_LEAF, position=position)
+        return bytes(rows[0].hash) if rows else b""
 
     async def stream(self, incident_id: UUID, after: int, limit: int) -> list[Document]:
         """Return events of one incident beyond a version."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -93,6 +94,7 @@ async def test_after_kill_9_of_everything_it_goes_on(place: Path) -> None:
         async with up(home) as second:
             await until_ready(second)
             await until(lambda: _has(home, client, {"alpha", "beta"}), 60)
+            await until(lambda: _verifies(home), 30)
             refused = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tocsin", "up", "--home", str(home),
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -139,3 +141,13 @@ async def test_servers_of_ones_own_replace_the_embedded_ones(place: Path) -> Non
         assert not (home / "nats").exists()
     finally:
         await asyncio.gather(postgres.stop(), broker.stop())
+
+
+async def _verifies(home: Path) -> bool:
+    """Tell whether the log, crash and all, is intact and signed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tocsin", "verify", "--home", str(home), stdout=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode in (0, 3), out.decode()
+    return process.returncode == 0

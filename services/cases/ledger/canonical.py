@@ -5,7 +5,6 @@ Log events carry 64-bit record numbers, and whoever checks a hash hashes the tex
 """
 
 import math
-from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -54,7 +53,7 @@ def canonical(value: Any) -> str:
             return str(value)
         case float():
             return number(value)
-        case Mapping():
+        case dict():
             members = (
                 f"{encode_basestring(key)}:{canonical(value[key])}"
                 for key in sorted(value, key=_order)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import asyncpg
 import pytest
 
 from services.cases.app import create_app
@@ -204,9 +205,21 @@ async def test_a_full_queue_is_503_and_says_when(world: World) -> None:
     async with world.running(create_app(settings)) as client:
         people = People(world, client)
         incident = await people.opened()
-        answers = await asyncio.gather(
-            *(people.send("mia", incident, "add-note", {"text": "x"}, version=1) for _ in range(12))
-        )
+        blocker = await asyncpg.connect(world.admin_dsn)
+        try:
+            # The log is held, so that the first append waits and the next finds the queue full.
+            async with blocker.transaction():
+                await blocker.execute("SELECT FROM cases.log_head FOR UPDATE")
+                sent = [
+                    asyncio.create_task(
+                        people.send("mia", incident, "add-note", {"text": "x"}, version=1)
+                    )
+                    for _ in range(12)
+                ]
+                await asyncio.wait(sent, return_when=asyncio.FIRST_COMPLETED)
+            answers = await asyncio.gather(*sent)
+        finally:
+            await blocker.close()
     busy = [a for a in answers if a.status_code == 503]
     assert busy
     assert {a.json()["code"] for a in busy} == {"busy"}

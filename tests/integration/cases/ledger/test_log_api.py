@@ -86,6 +86,21 @@ async def test_proofs_hold_against_the_signed_root(signing: People) -> None:
     assert verify_consistency(2, signed.size, raw(proof["from_root"]), signed.root, path)
 
 
+async def test_an_answer_is_a_receipt_that_the_log_can_be_held_to(signing: People) -> None:
+    incident = await signing.opened()
+    receipt = await signing.does("sam", incident, "set-severity", level="SEV3")
+    told = await checkpoint(signing, receipt["position"])
+    signed = parse_checkpoint(open_note(told["note"], VerifyKey.parse(told["key"])))
+    proof = (
+        await signing.get(
+            "anna", "/v1/log/proof/inclusion", position=receipt["position"], size=signed.size
+        )
+    ).json()
+    path = [raw(node) for node in proof["path"]]
+    leaf = raw(receipt["leaf_hash"])
+    assert verify_inclusion(leaf, receipt["position"] - 1, signed.size, path, signed.root)
+
+
 async def test_what_cannot_be_proven_is_refused(signing: People) -> None:
     for path, params, status in (
         ("/v1/log/proof/inclusion", {"position": 1, "size": 10**9}, 422),
