@@ -17,6 +17,7 @@ from services.cases.projector import Projector
 from services.cases.queries import Queries
 from services.cases.relay import LEADER_KEY, Relay
 from services.cases.settings import Settings
+from services.cases.split import Splitter
 from services.cases.store import EventStore
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
@@ -29,6 +30,7 @@ from shared.topology import consumer
 
 __all__ = ["State", "create_app"]
 
+SPLIT_SECONDS = 10.0  # only after a crash there is anything to do
 DESCRIPTION = (
     "The incident: an append-only log of what happened, the commands that add to it, and the views"
     " projected from it."
@@ -76,10 +78,13 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     relay.wake()
                     project.wake()
 
+                queries = Queries(engine)
+                splitter = Splitter(store, queries, noticed)
                 told = Consumer(store, clock, noticed)
                 async with background(
                     relay.run(),
                     project.run(),
+                    Reconciler("cases-splitter", splitter.once, SPLIT_SECONDS).run(),
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
@@ -92,7 +97,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         bus=bus,
                         clock=clock,
                         store=store,
-                        queries=Queries(engine),
+                        queries=queries,
                         projector=projector,
                         noticed=noticed,
                         case_policy=case_policy,
