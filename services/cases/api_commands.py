@@ -24,7 +24,7 @@ from services.cases.domain.workflow import RULES
 from services.cases.handle import Done, UnknownIncidentError, handle
 from services.cases.moves import informed
 from services.cases.numbers import next_number
-from services.cases.split import opens_split
+from services.cases.split import open_split
 from services.cases.store import CommandReusedError, OverloadedError, VersionConflict
 from shared.auth import Principal, Role, allow
 from shared.ids import derived_id, uuid7
@@ -208,32 +208,6 @@ async def open_incident(
     return await _answer(request, done, response)
 
 
-async def _open_split(
-    request: Request, who: Who, origin: UUID, split: c.SplitIncident, done: Done
-) -> Done:
-    """Open what was split off; the split stands in the log already, so this only completes it.
-
-    Its ids follow from the split's: repeated with the same key it is done once, or done at last.
-    """
-    opening = opens_split(
-        origin,
-        split,
-        await request.state.store.read(origin),
-        await next_number(request.state.store, who.now),
-    )
-    opened = await handle(
-        request.state.store,
-        split.new_id,
-        opening,
-        command_id=derived_id("command", split.new_id),
-        digest=hashlib.sha256(f"split {origin}".encode()).hexdigest(),
-        opens=True,
-        noticed=request.state.noticed,
-    )
-    await request.state.projector.reached(opened.position)
-    return done
-
-
 def _add_verb(body_type: type[Body]) -> None:
     """Add the route of one verb."""
     rule = RULES[body_type.COMMAND]
@@ -253,8 +227,17 @@ def _add_verb(body_type: type[Body]) -> None:
         command = body.order(who)
         done = await _do(request, who, incident_id, command, body, expected=expected)
         if isinstance(command, c.SplitIncident):
+<<<<<<< HEAD
             done = await _open_split(request, who, incident_id, command, done)
         return await _answer(request, done, response, **_created(command))
+=======
+            opened = await open_split(
+                request.state.store, incident_id, command.new_id, request.state.noticed
+            )
+            if opened is not None:
+                await request.state.projector.reached(opened.position)
+        return _answer(done, response, **_created(command))
+>>>>>>> lifecycle
 
     verb.__annotations__["body"] = body_type  # known only now; FastAPI reads it from here
     verb.__doc__ = body_type.__doc__

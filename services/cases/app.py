@@ -22,6 +22,7 @@ from services.cases.projector import Projector
 from services.cases.queries import Queries
 from services.cases.relay import LEADER_KEY, Relay
 from services.cases.settings import Settings
+from services.cases.split import Splitter
 from services.cases.store import EventStore
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
@@ -34,6 +35,7 @@ from shared.topology import consumer
 
 __all__ = ["State", "create_app"]
 
+SPLIT_SECONDS = 10.0  # only after a crash there is anything to do
 DESCRIPTION = (
     "The incident: an append-only log of what happened, the commands that add to it, and the views"
     " projected from it."
@@ -87,13 +89,19 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     project.wake()
                     sign.wake()
 
+                queries = Queries(engine)
+                splitter = Splitter(store, queries, noticed)
                 told = Consumer(store, clock, noticed)
                 kept = keeping(settings, engine, store, projector, clock)
                 async with background(
                     relay.run(),
                     project.run(),
+<<<<<<< HEAD
                     sign.run(),
                     *kept.work,
+=======
+                    Reconciler("cases-splitter", splitter.once, SPLIT_SECONDS).run(),
+>>>>>>> lifecycle
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
@@ -106,7 +114,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         bus=bus,
                         clock=clock,
                         store=store,
-                        queries=Queries(engine),
+                        queries=queries,
                         projector=projector,
                         noticed=noticed,
                         checkpointer=checkpointer,

@@ -51,6 +51,8 @@ _INDICATOR = (
     " IS DISTINCT FROM (excluded.attack_vector, excluded.outcome)"
 )
 
+_SPLIT = "INSERT INTO splits (new_id, origin_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+
 
 class GapError(Exception):
     """The log has a hole or another worker moved the cursor: nothing was written."""
@@ -113,7 +115,11 @@ class Projector:
                 await driver.execute("DELETE FROM incidents")
                 await driver.execute("DELETE FROM timeline")
                 await driver.execute("DELETE FROM incident_indicators")
+<<<<<<< HEAD
                 await clear(driver)
+=======
+                await driver.execute("DELETE FROM splits")
+>>>>>>> lifecycle
                 await driver.execute("UPDATE projections SET position = 0 WHERE name = $1", NAME)
                 while (step := await self._advance(driver, BATCH))[0]:
                     total += step[0]
@@ -187,6 +193,14 @@ class Projector:
                 (key, indicator, vector, outcome)
                 for key, document in batch.documents.items()
                 for indicator, vector, outcome in outcomes(document)
+            ],
+        )
+        await driver.executemany(
+            _SPLIT,
+            [
+                (row["new_id"], key)
+                for key, document in batch.documents.items()
+                for row in document["split_off"]
             ],
         )
         if await driver.fetchval(_CURSOR, last, NAME, cursor) is None:

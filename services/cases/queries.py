@@ -58,6 +58,11 @@ _SHARED = text("""
     ORDER BY n DESC, i.opened_position DESC LIMIT :limit
 """)
 
+_UNOPENED = text("""
+    SELECT s.origin_id, s.new_id FROM splits s
+    WHERE NOT EXISTS (SELECT 1 FROM incidents i WHERE i.incident_id = s.new_id) LIMIT 100
+""")
+
 LAST = 2**63 - 1
 MOST_HOPS = 64
 
@@ -133,6 +138,10 @@ class Queries:
             counts = Counts(*(r.n if r.outcome == outcome else 0 for outcome in OUTCOMES))
             found[key] = found.get(key, Counts()) + counts
         return found
+
+    async def unopened_splits(self) -> list[tuple[UUID, UUID]]:
+        """Return origin and new id of what was split off and has not been opened."""
+        return [(r.origin_id, r.new_id) for r in await self._rows(_UNOPENED)]
 
     async def sharing(self, incident_id: UUID, limit: int) -> list[Row]:
         """Return incidents that have indicators in common with this one, the most first."""

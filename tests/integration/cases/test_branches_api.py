@@ -6,12 +6,21 @@ from uuid import UUID
 
 import pytest
 
+from services.cases.domain import commands as c
+from services.cases.domain.incident import UNOPENED
+from services.cases.handle import decide_all
+from services.cases.postgres import PostgresStore
+from services.cases.projector import Projector
+from services.cases.queries import Queries
+from services.cases.split import Splitter
 from shared.clock import rfc3339, utc_now
 from shared.cloudevents import outgoing
 from shared.contracts.base import Contract
 from shared.ids import uuid7
 from tests.integration.cases import told
 from tests.integration.cases.conversation import People
+from tests.support.incidents import command
+from tests.support.incidents import detection as told_detection
 from tests.support.waiting import until
 from tests.support.world import World
 
@@ -193,6 +202,31 @@ async def test_detections_are_split_off_as_an_incident_of_their_own(
     shown = await people.shown(incident)
     assert shown["split_off"][0]["new_id"] == new
     assert len(shown["detections"]) == 2  # nothing is deleted
+
+
+async def test_what_was_split_off_is_opened_even_if_the_process_died(
+    people: People, world: World
+) -> None:
+    engine = world.engine("cases")
+    store, origin = PostgresStore(engine), uuid7()
+    two = (told_detection(1), told_detection(2, "198.51.100.7"))
+    happened = decide_all(
+        UNOPENED,
+        [
+            command(c.OpenIncident, number=str(origin)),
+            command(c.AttachDetections, detections=two, count=2),
+            command(c.SplitIncident, new_id=(new := uuid7())),
+        ],
+    )
+    appended = await store.append(origin, happened, expected=0, command_id=uuid7(), digest="d")
+    assert await Projector(engine).reached(appended.last_position)
+    woken: list[int] = []
+    splitter = Splitter(store, Queries(engine), lambda: woken.append(1))
+    for _ in range(2):
+        await splitter.once()
+    types = [x.type for x in await store.stream_after(new, 0, 10)]
+    assert types[:2] == ["IncidentOpened.v1", "DetectionsAttached.v1"]
+    assert types.count("IncidentOpened.v1") == 1
 
 
 async def test_links_are_seen_from_both_ends(people: People) -> None:

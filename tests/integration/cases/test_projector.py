@@ -1,21 +1,28 @@
 """The views follow the log, and are the same when they are made anew."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from services.cases.domain import events as e
+from services.cases.domain.vocabulary import State
 from services.cases.postgres import PostgresStore
 from services.cases.projector import GapError, Projector
+from services.cases.queries import Queries
+from services.cases.views import Document
 from shared.ids import uuid7
+from tests.support.golden_events import one_of_each
 from tests.support.incidents import story
 from tests.support.world import World
 
 pytestmark = pytest.mark.integration
 
 
-ROWS = "SELECT * FROM cases.{} ORDER BY 1"
+ROWS = "SELECT * FROM cases.{} ORDER BY 1, 2"
 
 
 async def rows(world: World) -> list[list[Any]]:
@@ -23,7 +30,7 @@ async def rows(world: World) -> list[list[Any]]:
     try:
         return [
             [tuple(row) for row in await connection.fetch(ROWS.format(table))]
-            for table in ("incidents", "timeline", "projections")
+            for table in ("incidents", "timeline", "projections", "incident_indicators")
         ]
     finally:
         await connection.close()
@@ -46,6 +53,45 @@ async def test_made_anew_the_views_are_the_same(world: World) -> None:
     assert len(live[0]) == len(streams)
     assert len(live[1]) == position == len(streams) * len(events)
     assert await projector.rebuild() == position
+    assert await rows(world) == live
+
+
+async def test_both_ends_of_links_and_merges_are_the_same_made_anew(world: World) -> None:
+    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    one, two, three = uuid7(), uuid7(), uuid7()
+    at = dict.fromkeys((one, two, three), 0)
+
+    async def happens(stream: UUID, *events: e.Event) -> None:
+        appended = await store.append(
+            stream, events, expected=at[stream], command_id=uuid7(), digest="d"
+        )
+        at[stream] = appended.last_version
+        assert await projector.reached(appended.last_position)
+
+    def to(event: str, **changed: Any) -> e.Event:
+        return replace(one_of_each()[f"{event}.v1"], **changed)
+
+    for stream in at:
+        await happens(stream, *story(State.OPENED))
+    await happens(one, to("IncidentLinked", other_id=two), to("IncidentLinked", other_id=three))
+    await happens(one, to("IncidentUnlinked", other_id=three))
+    await happens(one, to("IncidentMerged", target_id=two))
+    await happens(three, to("IncidentMerged", target_id=two))
+    await happens(three, to("IncidentReopened", former=State.MERGED, merged_into=two))
+    queries = Queries(world.engine("cases"))
+
+    async def document(key: UUID) -> Document:
+        found = await queries.incident(key)
+        assert found is not None
+        return found
+
+    shown = {key: await document(key) for key in at}
+    assert [row["incident_id"] for row in shown[two]["merged_from"]] == [str(one)]
+    assert [row["made_here"] for row in shown[two]["links"]] == [False]
+    assert shown[three]["links"] == []
+    assert await queries.canonical(shown[one]) == str(two)
+    live = await rows(world)
+    await projector.rebuild()
     assert await rows(world) == live
 
 
