@@ -227,17 +227,12 @@ def _add_verb(body_type: type[Body]) -> None:
         command = body.order(who)
         done = await _do(request, who, incident_id, command, body, expected=expected)
         if isinstance(command, c.SplitIncident):
-<<<<<<< HEAD
-            done = await _open_split(request, who, incident_id, command, done)
-        return await _answer(request, done, response, **_created(command))
-=======
             opened = await open_split(
                 request.state.store, incident_id, command.new_id, request.state.noticed
             )
             if opened is not None:
                 await request.state.projector.reached(opened.position)
-        return _answer(done, response, **_created(command))
->>>>>>> lifecycle
+        return await _answer(request, done, response, **_created(command))
 
     verb.__annotations__["body"] = body_type  # known only now; FastAPI reads it from here
     verb.__doc__ = body_type.__doc__

@@ -96,12 +96,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 async with background(
                     relay.run(),
                     project.run(),
-<<<<<<< HEAD
                     sign.run(),
                     *kept.work,
-=======
                     Reconciler("cases-splitter", splitter.once, SPLIT_SECONDS).run(),
->>>>>>> lifecycle
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):

@@ -115,11 +115,8 @@ class Projector:
                 await driver.execute("DELETE FROM incidents")
                 await driver.execute("DELETE FROM timeline")
                 await driver.execute("DELETE FROM incident_indicators")
-<<<<<<< HEAD
                 await clear(driver)
-=======
                 await driver.execute("DELETE FROM splits")
->>>>>>> lifecycle
                 await driver.execute("UPDATE projections SET position = 0 WHERE name = $1", NAME)
                 while (step := await self._advance(driver, BATCH))[0]:
                     total += step[0]
