@@ -8,19 +8,30 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.cases.domain import commands as c
 from services.cases.domain import vocabulary as v
 from services.cases.domain.errors import NotAllowed
-from services.cases.domain.incident import UNOPENED, decide, evolve
+from services.cases.domain.incident import UNOPENED, decide, evolve, fold
 from services.cases.domain.values import Counterpart, Member
 from services.cases.domain.vocabulary import State
-from tests.support.incidents import CONTAINMENT, EVERYONE, TEAM, command
+from tests.support.incidents import CONTAINMENT, EVERYONE, TEAM, command, story
 
 pytestmark = pytest.mark.unit
 S = State
 ENDED = {S.CLOSED, S.FALSE_POSITIVE}
+STAGES = [
+    S.OPENED,
+    S.ESCALATED,
+    S.INVESTIGATING,
+    S.CONFIRMED,
+    S.CONTAINED,
+    S.ERADICATED,
+    S.RECOVERED,
+    S.IN_REVIEW,
+    S.CLOSED,
+]
 KINDS = {member.kind: member for member in TEAM}
 
 
@@ -35,6 +46,18 @@ class Model(RuleBasedStateMachine):
         self.cause = self.approved = self.affected = False
         self.plan = 0
         self.kinds: set[v.MemberKind] = set()
+
+    @initialize(start=st.sampled_from([S.UNOPENED, *STAGES]))
+    def begins(self, start: State) -> None:
+        """Begin anywhere on the straight line, so that walks reach what lies behind it."""
+        self.incident, self.state = fold(story(start)), start
+        reached = STAGES.index(start) if start in STAGES else -1
+        self.severity = reached >= STAGES.index(S.ESCALATED)
+        self.kinds = set(KINDS) if reached >= STAGES.index(S.INVESTIGATING) else set()
+        self.summary = self.assessed = reached >= STAGES.index(S.CONFIRMED)
+        self.contained = reached >= STAGES.index(S.CONTAINED)
+        self.cause = self.approved = reached >= STAGES.index(S.ERADICATED)
+        self.affected = reached >= STAGES.index(S.IN_REVIEW)
 
     def gives(self, order: c.Command, *, allowed: bool, to: State | None = None) -> bool:
         """Give *order*; check that it was accepted if *allowed*, else refused or already so."""
