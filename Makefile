@@ -68,6 +68,12 @@ test-pythons: ## unit and integration tests on every Python 3.11 to 3.13 found
 bench: setup-dev ## print the figures of docs/performance.md
 	@$(BIN)/python -m pytest -q -s -m benchmark --override-ini=testpaths=tests/benchmarks --timeout=1800 $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: setup-dev ## install the peers that benchmarks compare with into .venv-bench
+	@$(BIN)/uv venv --quiet --allow-existing .venv-bench
+	@VIRTUAL_ENV=.venv-bench $(BIN)/uv pip install --quiet --group bench >&2
+	@echo "export TOCSIN_BENCH_EVENTSOURCING=$$PWD/.venv-bench/bin/python"
+
 .PHONY: release-contracts docs-settings
 release-contracts: setup-dev ## write the schemas of new messages (never changes a released one)
 	@$(BIN)/python -m tests.contract.test_released_messages
