@@ -1,0 +1,1 @@
+"""Need-to-know: who may see an incident that was restricted."""
