@@ -24,7 +24,7 @@ from shared.ids import jitter
 from shared.topology import DLQ, ConsumerSpec
 from shared.trace import traced
 
-__all__ = ["Delivery", "Handler", "TransientError", "consume"]
+__all__ = ["MAX_FAILURES", "Delivery", "Handler", "TransientError", "consume"]
 
 HEARTBEAT = 10.0  # a third of the consumers' ack_wait
 EXPIRES = 5.0  # of a pull request, seconds

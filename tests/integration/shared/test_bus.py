@@ -9,7 +9,7 @@ import pytest
 
 from shared.bus import Bus, BusUnavailableError
 from shared.cloudevents import Outgoing, outgoing
-from shared.consume import Delivery, Handler, TransientError, consume
+from shared.consume import MAX_FAILURES, Delivery, Handler, TransientError, consume
 from shared.contracts.base import ContractError
 from shared.contracts.escalate import TeamPagedV1
 from shared.ids import uuid7
@@ -101,6 +101,32 @@ async def test_bad_messages_go_to_the_dead_letters_with_their_reason(world: Worl
     assert [(m[0], m[2]) for m in dead] == [("tocsin.v1.dlq.escalate-detections", b"poison")]
     assert dead[0][1]["tocsin-reason"] == "this is no detection"
     assert dead[0][1]["tocsin-subject"] == subject
+
+
+async def test_what_fails_eight_times_goes_to_the_dead_letters(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.consume.RETRY_DELAYS", (0.05,))
+    tried: list[int] = []
+
+    async def handler(delivery: Delivery) -> None:
+        if delivery.data == b"crashes":
+            tried.append(delivery.attempt)
+            raise RuntimeError("a defect of ours")
+
+    subject = "tocsin.v1.detect.detection.raised"
+    before = len(await world.messages("DLQ"))
+    async with world.bus("detect") as bus:
+        await bus.publish(Outgoing("c1", subject, b"crashes"), stream="DETECTIONS")
+
+    async def newest() -> list[tuple[str, dict[str, str], bytes]]:
+        return (await world.messages("DLQ"))[before:]
+
+    async with listening(world, "escalate", "escalate-detections", handler):
+        dead = await until(newest, 20)
+    assert tried == list(range(1, MAX_FAILURES + 1))
+    assert dead[0][2] == b"crashes"
+    assert dead[0][1]["tocsin-reason"] == "RuntimeError('a defect of ours')"
 
 
 # What was in flight when the broker died comes again after ack_wait, 30 s.
