@@ -34,10 +34,6 @@ class Settings(ServiceSettings):
     checkpoint_seconds: float = Field(
         60.0, gt=0, le=3600, description="the longest time that an event stays unsigned"
     )
-    master_key_file: Path | None = Field(
-        None,
-        description="64 hexadecimal digits; wraps the keys of sealed personal data and evidence",
-    )
     evidence_dir: Path | None = Field(
         None, description="where evidence is kept; without it the routes of evidence answer 503"
     )

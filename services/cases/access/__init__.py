@@ -1,1 +1,0 @@
-"""Need-to-know: who may see an incident that was restricted."""
