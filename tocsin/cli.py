@@ -320,6 +320,26 @@ def verify(
     sys.exit(outcome.code)
 
 
+cases = typer.Typer(help="The views of the cases service.", no_args_is_help=True)
+app.add_typer(cases, name="cases")
+
+
+@cases.command("rebuild")
+def cases_rebuild(
+    home: HomeOption = DEFAULT_HOME,
+    database_url: Annotated[
+        str | None, typer.Option(help="A database; default: that of the running platform.")
+    ] = None,
+) -> None:
+    """Make every view anew from the log; exit code 2 if they were not what the log says."""
+    from tocsin.home import Home
+    from tocsin.rebuild import rebuild
+
+    outcome = _run(rebuild(database_url or _admin_url(Home(home))))
+    console.print(outcome.sentence, style=None if outcome.code == 0 else "red", markup=False)
+    sys.exit(outcome.code)
+
+
 @app.command()
 def doctor(home: HomeOption = DEFAULT_HOME) -> None:
     """Check this machine and the platform; each complaint comes with its fix."""

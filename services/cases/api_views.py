@@ -1,27 +1,23 @@
 """GET: what is known of incidents, the workflow they follow, and the log itself for auditors."""
 
-import base64
-import binascii
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
 from services.cases.api_commands import actor_of
-from services.cases.case_policy import completeness
 from services.cases.domain.incident import fold
-from services.cases.domain.vocabulary import Severity, State
+from services.cases.domain.vocabulary import State
 from services.cases.domain.workflow import RULES, TERMINAL
-from services.cases.evidence.view import summary
 from services.cases.moves import SYSTEM_ONLY, moves
-from services.cases.privilege import document_for, entry_for, event_for
+from services.cases.privilege import entry_for, event_for
 from services.cases.queries import Queries
 from services.cases.views import Document
 from services.cases.views.indicators import analysis
 from shared.auth import Principal, Role, allow
 from shared.problems import ProblemError
 
-__all__ = ["AUDITORS", "READERS", "router"]
+__all__ = ["AUDITORS", "READERS", "Limit", "Reader", "router", "unknown"]
 
 READERS = (
     Role.SERVICE_TEAM,
@@ -43,42 +39,9 @@ After = Annotated[int, Query(ge=0, le=2**62)]
 router = APIRouter(tags=["views"])
 
 
-def _cursor(text: str) -> int:
-    try:
-        position = int(base64.urlsafe_b64decode(text.encode()).decode())
-    except (ValueError, binascii.Error) as error:
-        raise ProblemError(422, "malformed", "That is no cursor from here.") from error
-    if not 0 < position < 2**63:
-        raise ProblemError(422, "malformed", "That is no cursor from here.")
-    return position
-
-
-def _unknown() -> ProblemError:
+def unknown() -> ProblemError:
+    """Return the refusal of what is not there, or not for the one who asks."""
     return ProblemError(404, "not_found", "There is no such incident for you.")
-
-
-@router.get("/v1/incidents", summary="The queue: newest first, page by page")
-async def incidents(
-    request: Request,
-    response: Response,
-    _: Reader,
-    state: Annotated[list[State] | None, Query(description="any of these")] = None,
-    severity: Annotated[list[Severity] | None, Query(description="any of these")] = None,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
-    limit: Limit = 50,
-) -> dict[str, Any]:
-    rows = await request.state.queries.incidents(
-        states=state,
-        severities=severity,
-        before=_cursor(cursor) if cursor else None,
-        limit=limit + 1,
-    )
-    following = None
-    if len(rows) > limit:
-        following = base64.urlsafe_b64encode(str(rows[limit - 1].key).encode()).decode()
-        link = request.url.include_query_params(cursor=following)
-        response.headers["Link"] = f'<{link}>; rel="next"'
-    return {"items": [row.document for row in rows[:limit]], "next_cursor": following}
 
 
 @router.get("/v1/workflow", summary="The state machine, as data (R10)")
@@ -112,32 +75,6 @@ async def log(
     return {"items": items, "next_after": found[-1]["position"] if found else after}
 
 
-@router.get("/v1/incidents/{incident_id}", summary="An incident in full")
-async def incident(
-    request: Request, response: Response, incident_id: UUID, principal: Reader
-) -> dict[str, Any]:
-    """One that was merged answers itself, with ``merged_into``, and names where it goes on.
-
-    ``canonical_id`` and ``Link: rel="canonical"`` name the end of the line, if there are several.
-    """
-    queries: Queries = request.state.queries
-    document = await queries.incident(incident_id)
-    if document is None:
-        raise _unknown()
-    response.headers["ETag"] = f'"{document["version"]}"'
-    canonical = await queries.canonical(document)
-    if document["merged_into"] is not None:
-        response.headers["Link"] = f'</v1/incidents/{canonical}>; rel="canonical"'
-    history = await request.state.store.read(incident_id)
-    return {
-        **document_for(principal, document),
-        # Items are aggregates of their own: told beside the document, not inside its row.
-        "evidence": summary(await request.state.evidence.queries.of_incident(incident_id)),
-        "canonical_id": canonical,
-        "completeness": completeness(request.state.case_policy, fold(history.events)),
-    }
-
-
 @router.get(
     "/v1/incidents/{incident_id}/analysis",
     summary="Its indicators by attack vector, and how often they were right (R28)",
@@ -149,7 +86,7 @@ async def indicator_analysis(
     queries: Queries = request.state.queries
     document = await queries.incident(incident_id)
     if document is None:
-        raise _unknown()
+        raise unknown()
     response.headers["ETag"] = f'"{document["version"]}"'
     return analysis(document, await queries.record(incident_id))
 
@@ -164,7 +101,7 @@ async def related(
     queries: Queries = request.state.queries
     document = await queries.incident(incident_id)
     if document is None:
-        raise _unknown()
+        raise unknown()
     linked = {row["incident_id"] for row in document["links"]}
     suggested = await queries.sharing(incident_id, limit)
     return {
@@ -184,7 +121,7 @@ async def timeline(
 ) -> dict[str, Any]:
     rows = await request.state.queries.timeline(incident_id, after, limit)
     if not rows and await request.state.queries.incident(incident_id) is None:
-        raise _unknown()
+        raise unknown()
     return {
         "items": [entry_for(principal, row.document) for row in rows],
         "next_after": rows[-1].key if rows else after,
@@ -197,7 +134,7 @@ async def events(
 ) -> dict[str, Any]:
     found: list[Document] = await request.state.queries.stream(incident_id, after, limit)
     if not found and not await request.state.queries.stream(incident_id, 0, 1):
-        raise _unknown()
+        raise unknown()
     items = [event_for(principal, event) for event in found]
     return {"items": items, "next_after": found[-1]["version"] if found else after}
 
@@ -208,7 +145,7 @@ async def possible_moves(
 ) -> dict[str, Any]:
     history = await request.state.store.read(incident_id)
     if not history.version:
-        raise _unknown()
+        raise unknown()
     response.headers["ETag"] = f'"{history.version}"'
     now_incident = fold(history.events)
     return {

@@ -6,13 +6,21 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.cases import api_commands, api_log, api_stream, api_views
+from services.cases import (
+    api_commands,
+    api_incident,
+    api_log,
+    api_queue,
+    api_stream,
+    api_views,
+)
 from services.cases.case_policy import SHIPPED, load
 from services.cases.consumer import Consumer
 from services.cases.domain.values import Policy
 from services.cases.evidence import api as api_evidence
 from services.cases.evidence import api_content
 from services.cases.evidence.wiring import Evidence, keeping
+from services.cases.history import History
 from services.cases.leader import Leader
 from services.cases.ledger.checkpoints import Checkpointer, newest_note
 from services.cases.ledger.keys import load_signer
@@ -50,6 +58,7 @@ class State(ServiceState):
     clock: Clock
     store: EventStore
     queries: Queries
+    history: History
     projector: Projector
     noticed: Callable[[], None]
     checkpointer: Checkpointer
@@ -112,6 +121,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         clock=clock,
                         store=store,
                         queries=queries,
+                        history=History(engine),
                         projector=projector,
                         noticed=noticed,
                         checkpointer=checkpointer,
@@ -130,6 +140,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         bounds=[api_content.content_bound(settings.evidence_max_bytes)],
     )
     app.include_router(api_commands.router)
+    app.include_router(api_queue.router)
+    app.include_router(api_incident.router)
     app.include_router(api_views.router)
     app.include_router(api_stream.router)
     app.include_router(api_log.router)

@@ -12,7 +12,8 @@ import structlog
 from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.cases.evidence.projection import EvidenceBatch, clear
+from services.cases.evidence.projection import EvidenceBatch
+from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
 from services.cases.postgres import COLUMNS, recorded
 from services.cases.store import Recorded, RecordedEvidence
 from services.cases.views import Document
@@ -20,11 +21,13 @@ from services.cases.views.detail import project
 from services.cases.views.indicators import outcomes
 from services.cases.views.links import change_other, other_end
 from services.cases.views.listing import summarise
+from services.cases.views.searchable import people_of, searchable
 from services.cases.views.timeline import entry
 
-__all__ = ["GapError", "Projector"]
+__all__ = ["GapError", "Projector", "Rebuilt"]
 
 BATCH = 200
+REBUILD_BATCH = 2_000
 NAME = "incidents"
 
 log = structlog.get_logger()
@@ -36,10 +39,13 @@ _NEXT = f"SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIM
 _LOAD = "SELECT incident_id, opened_position, document FROM incidents WHERE incident_id = ANY($1)"
 _SAVE = (
     "INSERT INTO incidents (incident_id, opened_position, version, position, state, severity,"
-    " summary, document) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+    " summary, document, priority, owning_team, source_kind, services, regions, people, search)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+    " to_tsvector('simple', $15))"
     " ON CONFLICT (incident_id) DO UPDATE SET version = excluded.version,"
     " position = excluded.position, state = excluded.state, severity = excluded.severity,"
-    " summary = excluded.summary, document = excluded.document"
+    " summary = excluded.summary, document = excluded.document, priority = excluded.priority,"
+    " owning_team = excluded.owning_team, people = excluded.people, search = excluded.search"
 )
 _TIMELINE = "INSERT INTO timeline (position, incident_id, version, entry) VALUES ($1, $2, $3, $4)"
 
@@ -56,6 +62,20 @@ _SPLIT = "INSERT INTO splits (new_id, origin_id) VALUES ($1, $2) ON CONFLICT DO 
 
 class GapError(Exception):
     """The log has a hole or another worker moved the cursor: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild came to: the events projected, and a hash of each view before and after."""
+
+    events: int
+    before: Fingerprints
+    after: Fingerprints
+
+    @property
+    def differing(self) -> list[str]:
+        """Return the views that were not what the log says."""
+        return [view for view in VIEWS if self.before[view] != self.after[view]]
 
 
 @dataclass(slots=True)
@@ -75,6 +95,33 @@ class _Batch:
             self.opened.setdefault(r.stream_id, r.position)
             self.documents[r.stream_id] = document
             self.entries.append((r.position, r.stream_id, r.version, _json(entry(document, r))))
+
+
+def _row(key: UUID, opened: int, document: Document) -> tuple[Any, ...]:
+    """Return the values of _SAVE."""
+    short = summarise(document)
+    return (
+        key,
+        opened,
+        document["version"],
+        document["position"],
+        document["state"],
+        short["severity"],
+        _json(short),
+        _json(document),
+        short["priority"],
+        _stored(short["owning_team"]),
+        document["source"]["kind"],
+        [_stored(name) for name in document["services"]],
+        [_stored(name) for name in document["regions"]],
+        people_of(document),
+        searchable(document),
+    )
+
+
+def _stored(name: str | None) -> str | None:
+    """Return *name* as a column can hold it: JSON knows NUL, PostgreSQL's text does not."""
+    return name and name.replace("\0", " ")
 
 
 def _touched(events: Sequence[Recorded]) -> set[UUID]:
@@ -105,24 +152,28 @@ class Projector:
         await self._announce(position)
         return done
 
-    async def rebuild(self) -> int:
-        """Project everything anew; readers see the old rows until it is all there."""
-        total = 0
+    async def rebuild(self) -> Rebuilt:
+        """Project everything anew; readers see the old rows until it is all there.
+
+        One transaction: a rebuild that is interrupted, or refused, leaves the views as they were.
+        """
         async with self._running, self._engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             async with driver.transaction():
-                await driver.fetchval(_LOCK, NAME)
-                await driver.execute("DELETE FROM incidents")
-                await driver.execute("DELETE FROM timeline")
-                await driver.execute("DELETE FROM incident_indicators")
-                await clear(driver)
-                await driver.execute("DELETE FROM splits")
+                before = await driver.fetchval(_LOCK, NAME)
+                was = await fingerprints(driver)
+                for view in VIEWS:
+                    await driver.execute(f"DELETE FROM {view}")  # noqa: S608 - constants only
                 await driver.execute("UPDATE projections SET position = 0 WHERE name = $1", NAME)
-                while (step := await self._advance(driver, BATCH))[0]:
-                    total += step[0]
-        await self._announce(step[1])
-        log.info("views rebuilt", events=total)
-        return total
+                position = 0
+                while position < before:  # up to where the live views are, so that both compare
+                    position = (await self._advance(driver, min(REBUILD_BATCH, before - position)))[
+                        1
+                    ]
+                now = await fingerprints(driver)
+        await self._announce(position)
+        log.info("views rebuilt", events=position)
+        return Rebuilt(position, was, now)
 
     async def reached(self, position: int, limit: float = 2.0) -> bool:
         """Bring the views to *position*; False if they are not there within *limit* seconds."""
@@ -169,19 +220,7 @@ class Projector:
         await EvidenceBatch().apply(driver, of_evidence)
         await driver.executemany(
             _SAVE,
-            [
-                (
-                    key,
-                    batch.opened[key],
-                    document["version"],
-                    document["position"],
-                    document["state"],
-                    (document["severity"] or {}).get("level"),
-                    _json(summarise(document)),
-                    _json(document),
-                )
-                for key, document in batch.documents.items()
-            ],
+            [_row(key, batch.opened[key], document) for key, document in batch.documents.items()],
         )
         await driver.executemany(_TIMELINE, batch.entries)
         await driver.executemany(

@@ -11,18 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.domain.accuracy import Counts
 from services.cases.evidence.codec import EVIDENCE_TYPES
+from services.cases.filters import Filters
 from services.cases.views import Document
 from services.cases.views.indicators import OUTCOMES
 
 __all__ = ["Queries", "Row"]
 
-_LIST = text("""
+_LIST = """
     SELECT opened_position, summary FROM incidents
-    WHERE opened_position < :before
-      AND (cast(:states AS text[]) IS NULL OR state = ANY(:states))
-      AND (cast(:severities AS text[]) IS NULL OR severity = ANY(:severities))
-    ORDER BY opened_position DESC LIMIT :limit
-""")
+    WHERE opened_position < :before{where} ORDER BY opened_position DESC LIMIT :limit
+"""
+_COUNT = "SELECT state, severity, count(*) AS n FROM incidents WHERE true{where} GROUP BY 1, 2"
 _ONE = text("SELECT version, document FROM incidents WHERE incident_id = :id")
 _TIMELINE = text("""
     SELECT version, entry FROM timeline
@@ -94,23 +93,20 @@ class Queries:
         async with self._engine.connect() as connection:
             return (await connection.execute(statement, values)).all()
 
-    async def incidents(
-        self,
-        *,
-        states: Sequence[str] | None,
-        severities: Sequence[str] | None,
-        before: int | None,
-        limit: int,
-    ) -> list[Row]:
+    async def incidents(self, filters: Filters, *, before: int | None, limit: int) -> list[Row]:
         """Return the newest incidents opened before a position."""
         rows = await self._rows(
-            _LIST,
-            states=list(states) if states else None,
-            severities=list(severities) if severities else None,
+            text(_LIST.format(where=filters.where())),
+            **filters.given(),
             before=before or LAST,
             limit=limit,
         )
         return [Row(r.opened_position, orjson.loads(r.summary)) for r in rows]
+
+    async def counts(self, filters: Filters) -> list[tuple[str, str | None, int]]:
+        """Return how many incidents there are by state and severity."""
+        rows = await self._rows(text(_COUNT.format(where=filters.where())), **filters.given())
+        return [(r.state, r.severity, r.n) for r in rows]
 
     async def incident(self, incident_id: UUID) -> Document | None:
         """Return the incident in full, if it is known."""

@@ -16,7 +16,7 @@ from services.cases.evidence.view import (
 )
 from services.cases.store import RecordedEvidence
 
-__all__ = ["EvidenceBatch", "clear"]
+__all__ = ["EvidenceBatch"]
 
 _LOAD = "SELECT evidence_id, document FROM evidence WHERE evidence_id = ANY($1)"
 _SAVE = (
@@ -31,12 +31,6 @@ _CUSTODY = "INSERT INTO custody (position, evidence_id, version, entry) VALUES (
 
 def _json(document: Document) -> str:
     return msgspec.json.encode(document, order="sorted").decode()
-
-
-async def clear(driver: Any) -> None:
-    """Forget every row, to project anew."""
-    await driver.execute("DELETE FROM evidence")
-    await driver.execute("DELETE FROM custody")
 
 
 @dataclass(slots=True)

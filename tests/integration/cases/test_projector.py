@@ -18,6 +18,7 @@ from shared.ids import uuid7
 from tests.support.golden_events import one_of_each
 from tests.support.incidents import story
 from tests.support.world import World
+from tocsin.rebuild import rebuild
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +53,8 @@ async def test_made_anew_the_views_are_the_same(world: World) -> None:
     live = await rows(world)
     assert len(live[0]) == len(streams)
     assert len(live[1]) == position == len(streams) * len(events)
-    assert await projector.rebuild() == position
+    rebuilt = await projector.rebuild()
+    assert (rebuilt.events, rebuilt.differing) == (position, [])
     assert await rows(world) == live
 
 
@@ -123,3 +125,20 @@ async def test_a_hole_stops_the_projection(world: World) -> None:
         assert await rows(world) == before
     finally:
         await connection.close()
+
+
+async def test_the_command_makes_the_views_anew_and_finds_what_was_altered(world: World) -> None:
+    first = await rebuild(world.admin_dsn)
+    assert first.code == 0, first.sentence
+    again = await rebuild(world.admin_dsn)
+    assert again.sentence.rsplit(" ", 1)[1] == first.sentence.rsplit(" ", 1)[1]  # the state hash
+    live = await rows(world)
+    connection = await asyncpg.connect(world.admin_dsn)
+    try:
+        await connection.execute("UPDATE cases.incidents SET state = 'closed'")
+    finally:
+        await connection.close()
+    altered = await rebuild(world.admin_dsn)
+    assert altered.code == 2
+    assert "incidents" in altered.sentence
+    assert await rows(world) == live
