@@ -1,6 +1,7 @@
 """POST: one verb a command. If-Match is the expected version, Idempotency-Key makes it once.
 
-A missing If-Match is 428, for every verb but add-note, which cannot conflict with anything.
+A missing If-Match is 428, for every verb but add-note, which cannot conflict with anything, and
+break-glass, whose giver may not have read it.
 """
 
 import base64
@@ -15,7 +16,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 from pydantic_core import PydanticSerializationError
 
-from services.cases.bodies import VERBS, AddNote, Body, Open, Who
+from services.cases.bodies import VERBS, AddNote, Body, BreakGlass, Open, Who
 from services.cases.domain import commands as c
 from services.cases.domain.errors import NotAllowed
 from services.cases.domain.values import Actor, indicator_id
@@ -23,6 +24,7 @@ from services.cases.domain.vocabulary import Role as DomainRole
 from services.cases.domain.workflow import RULES
 from services.cases.handle import Done, UnknownIncidentError, handle
 from services.cases.moves import informed
+from services.cases.need_to_know import check_named
 from services.cases.numbers import next_number
 from services.cases.split import open_split
 from services.cases.store import CommandReusedError, OverloadedError, VersionConflict
@@ -211,7 +213,8 @@ async def open_incident(
 def _add_verb(body_type: type[Body]) -> None:
     """Add the route of one verb."""
     rule = RULES[body_type.COMMAND]
-    required = body_type is not AddNote
+    # A note conflicts with nothing; who breaks the glass cannot have read a version.
+    required = body_type not in (AddNote, BreakGlass)
 
     async def verb(
         request: Request,
@@ -225,6 +228,7 @@ def _add_verb(body_type: type[Body]) -> None:
         expected = _expected(if_match, required=required)
         who = _who(request, principal, idempotency_key)
         command = body.order(who)
+        await check_named(request, principal, command)
         done = await _do(request, who, incident_id, command, body, expected=expected)
         if isinstance(command, c.SplitIncident):
             opened = await open_split(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from services.cases.api_views import Limit, Reader
 from services.cases.domain.vocabulary import Priority, Severity, State
 from services.cases.filters import Filters
+from services.cases.need_to_know import viewer
 from shared.problems import ProblemError
 
 __all__ = ["router"]
@@ -73,13 +74,16 @@ def _cursor(text: str) -> int:
 async def incidents(
     request: Request,
     response: Response,
-    _: Reader,
+    principal: Reader,
     filters: Asked,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
     limit: Limit = 50,
 ) -> dict[str, Any]:
     rows = await request.state.queries.incidents(
-        filters, before=_cursor(cursor) if cursor else None, limit=limit + 1
+        filters,
+        person=viewer(principal),
+        before=_cursor(cursor) if cursor else None,
+        limit=limit + 1,
     )
     following = None
     if len(rows) > limit:
@@ -90,9 +94,9 @@ async def incidents(
 
 
 @router.get("/v1/counts", summary="How many incidents, by state and severity")
-async def counts(request: Request, _: Reader, filters: Asked) -> dict[str, Any]:
+async def counts(request: Request, principal: Reader, filters: Asked) -> dict[str, Any]:
     """The same filters as the queue; ``severity`` is null where none was set yet."""
-    found = await request.state.queries.counts(filters)
+    found = await request.state.queries.counts(filters, viewer(principal))
     return {
         "total": sum(n for _, _, n in found),
         "items": [

@@ -42,12 +42,21 @@ async def stream(
     if position is None:
         position = await queries.projected()
     yield ServerSentEvent(comment=f"from {position}", retry=2000)
-    clock = request.state.clock
+    clock, sight = request.state.clock, request.state.sight
+    recorded: set[UUID] = set()
     while not request.app.state.draining and clock().timestamp() < principal.expires:
         seen = projector.position
         rows = await queries.feed(position, incident_id, PAGE)
+        asked = {UUID(row.document["incident_id"]) for row in rows}
+        seen_by_them = await sight.restricted(principal, asked, clock()) if rows else {}
         for row in rows:
             position = row.key
+            key = UUID(row.document["incident_id"])
+            if not seen_by_them.get(key, True):
+                continue
+            if key in seen_by_them and key not in recorded:
+                await sight.record(principal, key, "stream", clock())
+                recorded.add(key)
             yield ServerSentEvent(id=str(row.key), data=entry_for(principal, row.document))
         if len(rows) < PAGE:
             # All that was projected when we asked has been sent; wait for something newer.

@@ -10,6 +10,7 @@ from services.cases.domain.incident import fold
 from services.cases.domain.vocabulary import State
 from services.cases.domain.workflow import RULES, TERMINAL
 from services.cases.moves import SYSTEM_ONLY, moves
+from services.cases.need_to_know import CLEARED_ROLES, viewer
 from services.cases.privilege import entry_for, event_for
 from services.cases.queries import Queries
 from services.cases.views import Document
@@ -71,7 +72,8 @@ async def log(
     request: Request, principal: Auditor, after: After = 0, limit: Limit = 100
 ) -> dict[str, Any]:
     found: list[Document] = await request.state.queries.log(after, limit)
-    items = [event_for(principal, event) for event in found]
+    shown = await request.state.sight.withheld(principal, found, request.state.clock())
+    items = [event_for(principal, event) for event in shown]
     return {"items": items, "next_after": found[-1]["position"] if found else after}
 
 
@@ -80,7 +82,7 @@ async def log(
     summary="Its indicators by attack vector, and how often they were right (R28)",
 )
 async def indicator_analysis(
-    request: Request, response: Response, incident_id: UUID, _: Reader
+    request: Request, response: Response, incident_id: UUID, principal: Reader
 ) -> dict[str, Any]:
     """Counts are of other incidents: this one is what they are to help with. Advice only."""
     queries: Queries = request.state.queries
@@ -88,7 +90,7 @@ async def indicator_analysis(
     if document is None:
         raise unknown()
     response.headers["ETag"] = f'"{document["version"]}"'
-    return analysis(document, await queries.record(incident_id))
+    return analysis(document, await queries.record(incident_id, viewer(principal)))
 
 
 @router.get(
@@ -96,14 +98,14 @@ async def indicator_analysis(
     summary="Its links, and incidents that share its indicators (R31d)",
 )
 async def related(
-    request: Request, incident_id: UUID, _: Reader, limit: Limit = 20
+    request: Request, incident_id: UUID, principal: Reader, limit: Limit = 20
 ) -> dict[str, Any]:
     queries: Queries = request.state.queries
     document = await queries.incident(incident_id)
     if document is None:
         raise unknown()
     linked = {row["incident_id"] for row in document["links"]}
-    suggested = await queries.sharing(incident_id, limit)
+    suggested = await queries.sharing(incident_id, viewer(principal), limit)
     return {
         "links": document["links"],
         "merged_from": document["merged_from"],
@@ -126,6 +128,20 @@ async def timeline(
         "items": [entry_for(principal, row.document) for row in rows],
         "next_after": rows[-1].key if rows else after,
     }
+
+
+@router.get("/v1/incidents/{incident_id}/reads", summary="Who read it while it was restricted")
+async def reads(
+    request: Request,
+    incident_id: UUID,
+    _: Annotated[Principal, allow(*CLEARED_ROLES)],
+    after: After = 0,
+    limit: Limit = 200,
+) -> dict[str, Any]:
+    if not (await request.state.store.read(incident_id)).version:
+        raise unknown()
+    found: list[Document] = await request.state.sight.reads(incident_id, after, limit)
+    return {"items": found, "next_after": found[-1]["read_id"] if found else after}
 
 
 @router.get("/v1/incidents/{incident_id}/events", summary="Its events, as they are stored")

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases import (
@@ -25,6 +25,7 @@ from services.cases.leader import Leader
 from services.cases.ledger.checkpoints import Checkpointer, newest_note
 from services.cases.ledger.keys import load_signer
 from services.cases.migrations import HEAD
+from services.cases.need_to_know import Sight, need_to_know
 from services.cases.postgres import PostgresStore
 from services.cases.projector import Projector
 from services.cases.queries import Queries
@@ -59,6 +60,7 @@ class State(ServiceState):
     store: EventStore
     queries: Queries
     history: History
+    sight: Sight
     projector: Projector
     noticed: Callable[[], None]
     checkpointer: Checkpointer
@@ -122,6 +124,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         store=store,
                         queries=queries,
                         history=History(engine),
+                        sight=Sight(engine, store),
                         projector=projector,
                         noticed=noticed,
                         checkpointer=checkpointer,
@@ -139,12 +142,15 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         clock=clock,
         bounds=[api_content.content_bound(settings.evidence_max_bytes)],
     )
-    app.include_router(api_commands.router)
-    app.include_router(api_queue.router)
-    app.include_router(api_incident.router)
-    app.include_router(api_views.router)
-    app.include_router(api_stream.router)
-    app.include_router(api_log.router)
-    app.include_router(api_evidence.router)
-    app.include_router(api_content.router)
+    for part in (
+        api_commands,
+        api_queue,
+        api_incident,
+        api_views,
+        api_stream,
+        api_log,
+        api_evidence,
+        api_content,
+    ):
+        app.include_router(part.router, dependencies=[Depends(need_to_know)])
     return app

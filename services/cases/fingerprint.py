@@ -12,6 +12,7 @@ Fingerprints = Mapping[str, str]
 VIEWS: Mapping[str, str] = {
     "incidents": "incident_id",
     "timeline": "position",
+    "incident_access": "incident_id, person",
     "incident_indicators": "incident_id, indicator_id",
     "splits": "new_id",
     "evidence": "evidence_id",

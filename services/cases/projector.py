@@ -17,6 +17,7 @@ from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
 from services.cases.postgres import COLUMNS, recorded
 from services.cases.store import Recorded, RecordedEvidence
 from services.cases.views import Document
+from services.cases.views.access import seers
 from services.cases.views.detail import project
 from services.cases.views.indicators import outcomes
 from services.cases.views.links import change_other, other_end
@@ -39,13 +40,15 @@ _NEXT = f"SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIM
 _LOAD = "SELECT incident_id, opened_position, document FROM incidents WHERE incident_id = ANY($1)"
 _SAVE = (
     "INSERT INTO incidents (incident_id, opened_position, version, position, state, severity,"
-    " summary, document, priority, owning_team, source_kind, services, regions, people, search)"
+    " summary, document, priority, owning_team, source_kind, services, regions, people, search,"
+    " restricted)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-    " to_tsvector('simple', $15))"
+    " to_tsvector('simple', $15), $16)"
     " ON CONFLICT (incident_id) DO UPDATE SET version = excluded.version,"
     " position = excluded.position, state = excluded.state, severity = excluded.severity,"
     " summary = excluded.summary, document = excluded.document, priority = excluded.priority,"
-    " owning_team = excluded.owning_team, people = excluded.people, search = excluded.search"
+    " owning_team = excluded.owning_team, people = excluded.people, search = excluded.search,"
+    " restricted = excluded.restricted"
 )
 _TIMELINE = "INSERT INTO timeline (position, incident_id, version, entry) VALUES ($1, $2, $3, $4)"
 
@@ -56,6 +59,9 @@ _INDICATOR = (
     " WHERE (incident_indicators.attack_vector, incident_indicators.outcome)"
     " IS DISTINCT FROM (excluded.attack_vector, excluded.outcome)"
 )
+
+_SHUT = "DELETE FROM incident_access WHERE incident_id = ANY($1)"
+_ACCESS = "INSERT INTO incident_access (incident_id, person, until) VALUES ($1, $2, $3)"
 
 _SPLIT = "INSERT INTO splits (new_id, origin_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
@@ -116,6 +122,7 @@ def _row(key: UUID, opened: int, document: Document) -> tuple[Any, ...]:
         [_stored(name) for name in document["regions"]],
         people_of(document),
         searchable(document),
+        document["access"]["restricted"],
     )
 
 
@@ -221,6 +228,15 @@ class Projector:
         await driver.executemany(
             _SAVE,
             [_row(key, batch.opened[key], document) for key, document in batch.documents.items()],
+        )
+        await driver.execute(_SHUT, list(batch.documents))
+        await driver.executemany(
+            _ACCESS,
+            [
+                (key, person, until)
+                for key, document in batch.documents.items()
+                for person, until in seers(document)
+            ],
         )
         await driver.executemany(_TIMELINE, batch.entries)
         await driver.executemany(

@@ -152,6 +152,11 @@ def to_contract(incident: Incident, recorded: Recorded) -> IncidentEvent:
             | e.RecommendationDecided()
             | e.IncidentLinked()
             | e.IncidentUnlinked()
+            | e.AccessRestricted()
+            | e.RestrictionLifted()
+            | e.AccessGranted()
+            | e.AccessRevoked()
+            | e.GlassBroken()
         ):
             return IncidentUpdatedV1(**common, event=recorded.type.removesuffix(".v1"))
         case _:

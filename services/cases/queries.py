@@ -12,16 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.cases.domain.accuracy import Counts
 from services.cases.evidence.codec import EVIDENCE_TYPES
 from services.cases.filters import Filters
+from services.cases.need_to_know import VISIBLE
 from services.cases.views import Document
 from services.cases.views.indicators import OUTCOMES
 
 __all__ = ["Queries", "Row"]
 
 _LIST = """
-    SELECT opened_position, summary FROM incidents
-    WHERE opened_position < :before{where} ORDER BY opened_position DESC LIMIT :limit
+    SELECT opened_position, summary FROM incidents i
+    WHERE opened_position < :before AND {visible}{where} ORDER BY opened_position DESC LIMIT :limit
 """
-_COUNT = "SELECT state, severity, count(*) AS n FROM incidents WHERE true{where} GROUP BY 1, 2"
+_COUNT = """
+    SELECT state, severity, count(*) AS n FROM incidents i
+    WHERE {visible}{where} GROUP BY 1, 2
+"""
 _ONE = text("SELECT version, document FROM incidents WHERE incident_id = :id")
 _TIMELINE = text("""
     SELECT version, entry FROM timeline
@@ -41,21 +45,22 @@ _LEAF = text("SELECT hash FROM leaves WHERE position = :position")
 _LOG = text(f"{_RAW} WHERE position > :after ORDER BY position LIMIT :limit")
 _STREAM = text(f"{_RAW} WHERE stream_id = :id AND version > :after ORDER BY version LIMIT :limit")
 
-_RECORD = text("""
-    SELECT indicator_id, attack_vector, outcome, count(*) AS n FROM incident_indicators
-    WHERE outcome IS NOT NULL AND incident_id <> :id AND indicator_id IN
-        (SELECT indicator_id FROM incident_indicators WHERE incident_id = :id)
+_RECORD = text(f"""
+    SELECT indicator_id, attack_vector, outcome, count(*) AS n FROM incident_indicators o
+    JOIN incidents i ON i.incident_id = o.incident_id
+    WHERE outcome IS NOT NULL AND o.incident_id <> :id AND indicator_id IN
+        (SELECT indicator_id FROM incident_indicators WHERE incident_id = :id) AND {VISIBLE}
     GROUP BY indicator_id, attack_vector, outcome
-""")
-_SHARED = text("""
+""")  # noqa: S608 - constants only
+_SHARED = text(f"""
     SELECT i.incident_id, i.summary, count(*) AS n FROM incident_indicators mine
     JOIN incident_indicators theirs ON theirs.indicator_id = mine.indicator_id
         AND theirs.incident_id <> mine.incident_id
     JOIN incidents i ON i.incident_id = theirs.incident_id
-    WHERE mine.incident_id = :id
+    WHERE mine.incident_id = :id AND {VISIBLE}
     GROUP BY i.incident_id, i.summary, i.opened_position
     ORDER BY n DESC, i.opened_position DESC LIMIT :limit
-""")
+""")  # noqa: S608 - constants only
 
 _UNOPENED = text("""
     SELECT s.origin_id, s.new_id FROM splits s
@@ -93,19 +98,23 @@ class Queries:
         async with self._engine.connect() as connection:
             return (await connection.execute(statement, values)).all()
 
-    async def incidents(self, filters: Filters, *, before: int | None, limit: int) -> list[Row]:
-        """Return the newest incidents opened before a position."""
+    async def incidents(
+        self, filters: Filters, *, person: str, before: int | None, limit: int
+    ) -> list[Row]:
+        """Return the newest incidents opened before a position that *person* may see."""
         rows = await self._rows(
-            text(_LIST.format(where=filters.where())),
+            text(_LIST.format(where=filters.where(), visible=VISIBLE)),
             **filters.given(),
+            person=person,
             before=before or LAST,
             limit=limit,
         )
         return [Row(r.opened_position, orjson.loads(r.summary)) for r in rows]
 
-    async def counts(self, filters: Filters) -> list[tuple[str, str | None, int]]:
-        """Return how many incidents there are by state and severity."""
-        rows = await self._rows(text(_COUNT.format(where=filters.where())), **filters.given())
+    async def counts(self, filters: Filters, person: str) -> list[tuple[str, str | None, int]]:
+        """Return how many incidents *person* may see, by state and severity."""
+        query = _COUNT.format(where=filters.where(), visible=VISIBLE)
+        rows = await self._rows(text(query), **filters.given(), person=person)
         return [(r.state, r.severity, r.n) for r in rows]
 
     async def incident(self, incident_id: UUID) -> Document | None:
@@ -126,10 +135,10 @@ class Queries:
             found = following
         return str(found["incident_id"])
 
-    async def record(self, incident_id: UUID) -> dict[tuple[UUID, str], Counts]:
+    async def record(self, incident_id: UUID, person: str) -> dict[tuple[UUID, str], Counts]:
         """Return what the incident's indicators came to in other incidents, by vector."""
         found: dict[tuple[UUID, str], Counts] = {}
-        for r in await self._rows(_RECORD, id=incident_id):
+        for r in await self._rows(_RECORD, id=incident_id, person=person):
             key = (r.indicator_id, r.attack_vector)
             counts = Counts(*(r.n if r.outcome == outcome else 0 for outcome in OUTCOMES))
             found[key] = found.get(key, Counts()) + counts
@@ -139,9 +148,9 @@ class Queries:
         """Return origin and new id of what was split off and has not been opened."""
         return [(r.origin_id, r.new_id) for r in await self._rows(_UNOPENED)]
 
-    async def sharing(self, incident_id: UUID, limit: int) -> list[Row]:
+    async def sharing(self, incident_id: UUID, person: str, limit: int) -> list[Row]:
         """Return incidents that have indicators in common with this one, the most first."""
-        rows = await self._rows(_SHARED, id=incident_id, limit=limit)
+        rows = await self._rows(_SHARED, id=incident_id, person=person, limit=limit)
         return [Row(r.n, orjson.loads(r.summary)) for r in rows]
 
     async def timeline(self, incident_id: UUID, after: int, limit: int) -> list[Row]:

@@ -1,6 +1,6 @@
 """The read side of cases: how fast views are made anew, and how long people wait for them.
 
-TOCSIN_BENCH_INCIDENTS sets the scale (2,000 unless told; 20 events each).
+TOCSIN_BENCH_INCIDENTS sets the scale (200 unless told; 20 events each).
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.benchmark
 
-INCIDENTS = int(os.environ.get("TOCSIN_BENCH_INCIDENTS", "2000"))
+INCIDENTS = int(os.environ.get("TOCSIN_BENCH_INCIDENTS", "200"))
 WRITERS = 32
 WORDS = ("beacon", "phishing", "credential", "exfiltration", "ransom", "lateral", "token", "macro")
 

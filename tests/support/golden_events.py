@@ -26,7 +26,13 @@ def one_of_each() -> dict[str, e.Event]:
     two += given(*two).when(command(c.AttachDetections, SYS, detections=(detection(2),), count=2))
     recommended = [*contained, *given(*contained).when(command(c.AddRecommendation, SR))]
     linked = [*contained, *given(*contained).when(command(c.LinkIncident, SR))]
+    hidden = [*contained, *given(*contained).when(command(c.RestrictAccess, SR))]
+    granted = [*hidden, *given(*hidden).when(command(c.GrantAccess, SR))]
     found: list[e.Event] = [
+        *granted,
+        *given(*granted).when(command(c.RevokeAccess, SR)),
+        *given(*granted).when(command(c.LiftRestriction, SR)),
+        *given(*granted).when(command(c.BreakGlass, ST)),
         *story(),
         *story(State.FALSE_POSITIVE),
         *given(*contained).when(

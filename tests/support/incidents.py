@@ -233,6 +233,11 @@ _FIELDS: dict[type[Any], dict[str, Any]] = {
         "instant": NOW - timedelta(minutes=9),
         "reason": "the sensor's clock was late",
     },
+    c.RestrictAccess: {"reason": "an insider"},
+    c.LiftRestriction: {"reason": "public by now"},
+    c.GrantAccess: {"person": "mia", "reason": "knows the database"},
+    c.RevokeAccess: {"person": "mia", "reason": "done"},
+    c.BreakGlass: {"reason": "nobody else is awake", "until": NOW + timedelta(hours=1)},
     c.RecordFact: {
         "fact_id": UUID(int=41),
         "kind": v.FactKind.TEAM_PAGED,

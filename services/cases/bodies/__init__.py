@@ -1,5 +1,12 @@
 """The bodies of the verbs: their documented shapes, each with the command that it gives."""
 
+from services.cases.bodies.access import (
+    BreakGlass,
+    GrantAccess,
+    LiftRestriction,
+    RestrictAccess,
+    RevokeAccess,
+)
 from services.cases.bodies.base import Body, Who
 from services.cases.bodies.closing import AddNote, Close, DeclareNoCustomersAffected, StartReview
 from services.cases.bodies.investigation import (
@@ -42,7 +49,7 @@ from services.cases.bodies.team import (
 )
 from services.cases.bodies.triage import DismissAtTriage, Escalate, Open, SetPriority, SetSeverity
 
-__all__ = ["VERBS", "AddNote", "Body", "Open", "Who"]
+__all__ = ["VERBS", "AddNote", "Body", "BreakGlass", "Open", "Who"]
 
 VERBS: tuple[type[Body], ...] = (
     SetSeverity,
@@ -83,4 +90,9 @@ VERBS: tuple[type[Body], ...] = (
     UnlinkIncident,
     RecordClock,
     CorrectClock,
+    RestrictAccess,
+    LiftRestriction,
+    GrantAccess,
+    RevokeAccess,
+    BreakGlass,
 )

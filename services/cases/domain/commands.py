@@ -395,6 +395,39 @@ class CorrectClock(_Order):
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestrictAccess(_Order):
+    """Hide the incident from all who need not know of it (§7)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftRestriction(_Order):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantAccess(_Order):
+    person: str
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeAccess(_Order):
+    person: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakGlass(_Order):
+    """See a restricted incident without having been let in."""
+
+    reason: str
+    until: datetime
+
+
 Command = (
     OpenIncident
     | AttachDetections
@@ -441,4 +474,9 @@ Command = (
     | UnlinkIncident
     | RecordClock
     | CorrectClock
+    | RestrictAccess
+    | LiftRestriction
+    | GrantAccess
+    | RevokeAccess
+    | BreakGlass
 )

@@ -72,6 +72,9 @@ CODES = {
     "clock_set": "the clock is set; it can only be corrected, with a reason (I5)",
     "clock_not_set": "the clock is not set, so there is nothing to correct",
     "clock_in_future": "a clock is never set to an instant that has not come",
+    "not_restricted": "the incident is not restricted: every reader sees it",
+    "not_granted": "that person was not let in",
+    "grant_ended": "a grant ends at an instant that is still to come",
     "technique_malformed": "an ATT&CK technique reads T1110 or T1110.003",
 }  # fmt: skip
 

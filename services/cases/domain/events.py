@@ -432,6 +432,37 @@ class ClockCorrected(_Fact):
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRestricted(_Fact):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestrictionLifted(_Fact):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessGranted(_Fact):
+    person: str
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRevoked(_Fact):
+    person: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlassBroken(_Fact):
+    """Somebody looked who had not been let in; nobody is asked first, everybody can see it."""
+
+    reason: str
+    until: datetime
+
+
 Event = (
     IncidentOpened
     | DetectionsAttached
@@ -482,4 +513,9 @@ Event = (
     | IncidentUnlinked
     | ClockRecorded
     | ClockCorrected
+    | AccessRestricted
+    | RestrictionLifted
+    | AccessGranted
+    | AccessRevoked
+    | GlassBroken
 )

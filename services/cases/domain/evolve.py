@@ -176,6 +176,19 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
             )
         case e.SeverityReassessmentRequested() | e.VTeamCompositionBroken():
             return incident
+        case e.AccessRestricted():
+            return replace(incident, restricted=True, cleared={event.actor.id: None})
+        case e.RestrictionLifted():
+            return replace(incident, restricted=False, cleared={}, revoked=frozenset())
+        case e.AccessGranted():
+            cleared = {**incident.cleared, event.person: event.until}
+            return replace(incident, cleared=cleared)
+        case e.AccessRevoked():
+            cleared = {k: until for k, until in incident.cleared.items() if k != event.person}
+            return replace(incident, cleared=cleared, revoked=incident.revoked | {event.person})
+        case e.GlassBroken():
+            cleared = {**incident.cleared, event.actor.id: event.until}
+            return replace(incident, cleared=cleared)
         case _:
             assert_never(event)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from services.cases.domain import (
+    access,
     clocks,
     closing,
     investigation,
@@ -116,5 +117,15 @@ def decide(incident: Incident, command: c.Command) -> Sequence[Event]:
             return clocks.record_clock(incident, command, check)
         case c.CorrectClock():
             return clocks.correct_clock(incident, command, check)
+        case c.RestrictAccess():
+            return access.restrict(incident, command, check)
+        case c.LiftRestriction():
+            return access.lift(incident, command, check)
+        case c.GrantAccess():
+            return access.grant(incident, command, check)
+        case c.RevokeAccess():
+            return access.revoke(incident, command, check)
+        case c.BreakGlass():
+            return access.break_glass(incident, command, check)
         case _:
             assert_never(command)

@@ -126,6 +126,11 @@ class Incident:
     unlinked: frozenset[tuple[UUID, Relation]] = frozenset()
     recommendations: Mapping[UUID, Recommendation] = field(default_factory=dict)
 
+    # None: never; False: it was, and is so no longer.
+    restricted: bool | None = None
+    cleared: Mapping[str, datetime | None] = field(default_factory=dict)
+    revoked: frozenset[str] = frozenset()
+
     note_ids: frozenset[UUID] = frozenset()
     fact_ids: frozenset[UUID] = frozenset()
 
@@ -149,6 +154,12 @@ class Incident:
 
     def is_member(self, person: str) -> bool:
         return any(member.person == person for member in self.members)
+
+    def seen_by(self, person: str, now: datetime) -> bool:
+        """Tell whether *person* may know of it: anybody, unless it is restricted (§7)."""
+        if not self.restricted or self.is_member(person):
+            return True
+        return person in self.cleared and ((end := self.cleared[person]) is None or end > now)
 
     def supporting(self) -> tuple[UUID, ...]:
         """Return the indicators that are assessed as supporting (R26a)."""

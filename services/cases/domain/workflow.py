@@ -123,6 +123,11 @@ RULES: Mapping[type[c.Command], Rule] = {
     # A duty may run from an instant that is only known after the end.
     c.RecordClock: _rule("record-clock", _STANDING, _SR, _LG),
     c.CorrectClock: _rule("correct-clock", _STANDING, _SR, _LG),
+    c.RestrictAccess: _rule("restrict", _STANDING, _SR, _LG, _EM),
+    c.LiftRestriction: _rule("lift-restriction", _STANDING, _SR, _LG, _EM),
+    c.GrantAccess: _rule("grant-access", _STANDING, _SR, _LG, _EM),
+    c.RevokeAccess: _rule("revoke-access", _STANDING, _SR, _LG, _EM),
+    c.BreakGlass: _rule("break-glass", _STANDING, *_V_TEAM, _LG, _EM, _DM),
 }
 
 

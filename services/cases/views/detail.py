@@ -8,7 +8,7 @@ import msgspec
 from services.cases.domain import events as e
 from services.cases.domain.vocabulary import FactKind, State
 from services.cases.store import Recorded
-from services.cases.views import Document, branch, links
+from services.cases.views import Document, access, branch, links
 
 __all__ = ["project"]
 
@@ -54,6 +54,7 @@ def _blank(recorded: Recorded) -> Document:
         "state": State.OPENED.value,
         "detection_count": 0,
         "root_cause": {"status": "open"},
+        "access": dict(access.BLANK),
         "notifications": {"sent": 0, "entries": [], "completed": None},
         **dict.fromkeys(nothing_yet),
         **{name: make() for name, make in empty.items()},
@@ -223,6 +224,14 @@ def _change(known: Document, event: e.Event) -> Document:
             return {"clocks": {**known["clocks"], **clock}}
         case e.ClockCorrected():
             return {"clocks": _corrected(known["clocks"], plain)}
+        case (
+            e.AccessRestricted()
+            | e.RestrictionLifted()
+            | e.AccessGranted()
+            | e.AccessRevoked()
+            | e.GlassBroken()
+        ):
+            return {"access": access.change(known["access"], event, plain)}
         case _:
             assert_never(event)
 

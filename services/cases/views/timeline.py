@@ -191,6 +191,18 @@ def _sentence(document: Document, event: e.Event) -> str:
                 f"{who} corrected the clock {event.clock} from {before} to {instant}:"
                 f" {event.reason}."
             )
+        case e.AccessRestricted():
+            return f"{who} restricted it to those who need to know: {event.reason}."
+        case e.RestrictionLifted():
+            return f"{who} lifted the restriction: {event.reason}."
+        case e.AccessGranted():
+            end = f" until {msgspec.to_builtins(event.until)}" if event.until else ""
+            return f"{who} let {event.person} see it{end}: {event.reason}."
+        case e.AccessRevoked():
+            return f"{who} no longer lets {event.person} see it: {event.reason}."
+        case e.GlassBroken():
+            end = msgspec.to_builtins(event.until)
+            return f"{who} broke the glass to see it until {end}: {event.reason}."
         case e.FactRecorded():
             return event.text
         case _:

@@ -27,6 +27,7 @@ class People:
         roles = {
             "sam": ["service_team"],
             "rita": ["security_response"],
+            "rob": ["security_response"],
             "ines": ["incident_communications"],
             "mia": ["subject_matter_expert"],
             "lars": ["legal"],
