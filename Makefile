@@ -57,7 +57,7 @@ unit: setup-dev ## tests without I/O
 	@$(BIN)/python -m pytest -q $(UNIT) $(ARGS)
 
 test: setup-dev ## the whole suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m 'not benchmark' $(ARGS)
 
 test-pythons: ## unit and integration tests on every Python 3.11 to 3.13 found
 	@for v in 3.11 3.12 3.13; do \
