@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("parents_unchange
 # Everything is imported before the privileges are dropped: the interpreter may lie in a home
 # that an ordinary user cannot enter.
 HOLDER = """
-import asyncio, json, os, sys, encodings.idna, asyncpg
+import asyncio, json, os, signal, sys, encodings.idna, asyncpg
+# Ctrl-C is ignored by what a shell starts in the background, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from tocsin.embedded.platform import EmbeddedPlatform
 
