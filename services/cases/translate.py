@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from services.cases.domain import commands as c
 from services.cases.domain.values import SYSTEM, Assessment, Contribution, Detection, Entity
 from services.cases.domain.vocabulary import FactKind, Priority, Severity
-from shared.clock import rfc3339
+from services.cases.translate_facts import fact, fact_of_escalate, fact_of_notify
 from shared.contracts.detect import DetectionRaisedV1
 from shared.contracts.escalate import Assessment as ProposedAssessment
 from shared.contracts.escalate import (
@@ -20,12 +19,7 @@ from shared.contracts.escalate import (
     ProposalExtendedV1,
     TeamPagedV1,
 )
-from shared.contracts.notify import (
-    AffectedCustomersIdentifiedV1,
-    CustomersNotifiedV1,
-    NotificationSentV1,
-    ObligationIdentifiedV1,
-)
+from shared.contracts.notify import AffectedCustomersIdentifiedV1, CustomersNotifiedV1
 
 __all__ = ["Told", "from_escalations", "from_notifications"]
 
@@ -69,11 +63,16 @@ def from_escalations(subject: str, data: bytes, now: datetime) -> Told | None:
         case TeamPagedV1.SUBJECT:
             paged = TeamPagedV1.from_json(data)
             text = f"{paged.team} was paged by {paged.channel}: {paged.reason}."
-            facts = {"team": paged.team, "channel": paged.channel, "reason": paged.reason}
-            fact = _fact(FactKind.TEAM_PAGED, paged.page_id, text, facts, now)
-            return Told(paged.event_id, paged.incident_id, [fact])
+            facts = {
+                "page_id": str(paged.page_id),
+                "team": paged.team,
+                "channel": paged.channel,
+                "reason": paged.reason,
+            }
+            page = fact(FactKind.TEAM_PAGED, paged.page_id, text, facts, now)
+            return Told(paged.event_id, paged.incident_id, [page])
         case _:
-            return None
+            return _told(fact_of_escalate(subject, data, now))
 
 
 def from_notifications(subject: str, data: bytes, now: datetime) -> Told | None:
@@ -96,12 +95,6 @@ def from_notifications(subject: str, data: bytes, now: datetime) -> Told | None:
                 tenants=tuple(affected.tenants),
             )
             return Told(affected.event_id, affected.incident_id, [record])
-        case ObligationIdentifiedV1.SUBJECT:
-            owed = ObligationIdentifiedV1.from_json(data)
-            return Told(owed.event_id, owed.incident_id, [_obligation(owed, now)])
-        case NotificationSentV1.SUBJECT:
-            sent = NotificationSentV1.from_json(data)
-            return Told(sent.event_id, sent.incident_id, [_sent(sent, now)])
         case CustomersNotifiedV1.SUBJECT:
             notified = CustomersNotifiedV1.from_json(data)
             complete = c.RecordCustomersNotified(
@@ -115,7 +108,14 @@ def from_notifications(subject: str, data: bytes, now: datetime) -> Told | None:
             )
             return Told(notified.event_id, notified.incident_id, [complete])
         case _:
-            return None
+            return _told(fact_of_notify(subject, data, now))
+
+
+def _told(found: tuple[UUID, UUID, c.RecordFact] | None) -> Told | None:
+    if found is None:
+        return None
+    event_id, incident_id, record = found
+    return Told(event_id, incident_id, [record])
 
 
 def _proposed(proposed: IncidentProposedV1, data: bytes, now: datetime) -> Told:
@@ -186,29 +186,3 @@ def _priority(proposed: PriorityAssessment, now: datetime) -> c.ProposePriority:
         policy=proposed.policy,
         version=proposed.version,
     )
-
-
-def _fact(
-    kind: FactKind, fact_id: UUID, text: str, data: dict[str, Any], now: datetime
-) -> c.RecordFact:
-    return c.RecordFact(actor=SYSTEM, now=now, fact_id=fact_id, kind=kind, text=text, data=data)
-
-
-def _obligation(owed: ObligationIdentifiedV1, now: datetime) -> c.RecordFact:
-    whom = f"{owed.recipient} ({owed.tenant})" if owed.tenant else owed.recipient
-    text = f"{owed.regime} ({owed.phase}) owes {whom} a notice by {rfc3339(owed.due_at)}."
-    data = owed.model_dump(mode="json", exclude={"event_id", "occurred_at", "incident_id"})
-    # The message's id, not the obligation's: a revised deadline is a fact of its own.
-    return _fact(FactKind.OBLIGATION_IDENTIFIED, owed.event_id, text, data, now)
-
-
-def _sent(sent: NotificationSentV1, now: datetime) -> c.RecordFact:
-    # Who received it stays on notify's ledger: the log holds no contact's address (I10).
-    text = f"Tenant {sent.tenant} was notified by {sent.channel} (attempt {sent.attempt})."
-    data = {
-        "tenant": sent.tenant,
-        "channel": sent.channel,
-        "attempt": sent.attempt,
-        "sent_at": rfc3339(sent.sent_at),
-    }
-    return _fact(FactKind.NOTIFICATION_SENT, sent.notification_id, text, data, now)

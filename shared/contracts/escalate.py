@@ -9,8 +9,10 @@ from shared.contracts.base import Contract, Instant, Part
 from shared.contracts.detect import DetectionRaisedV1, Entity
 
 __all__ = [
-    "Assessment", "Contribution", "EscalationRaisedV1", "Grouping", "IncidentProposedV1",
-    "PriorityAssessment", "ProposalExtendedV1", "TeamPagedV1",
+    "Assessment", "Contribution", "EngagementEvent", "EscalationRaisedV1", "Grouping",
+    "IncidentProposedV1", "PageAcknowledgedV1", "PriorityAssessment", "ProposalExtendedV1",
+    "SMEEngagementAcceptedV1", "SMEEngagementDeclinedV1", "SMEEngagementReleasedV1",
+    "SMEEngagementRequestedV1", "SupportCaseLinkedV1", "TeamPagedV1",
 ]  # fmt: skip
 
 Severity = Literal["SEV0", "SEV1", "SEV2", "SEV3", "SEV4"]
@@ -123,6 +125,85 @@ class TeamPagedV1(Contract):
     team: str
     channel: str
     reason: str
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class PageAcknowledgedV1(Contract):
+    """Somebody who was paged has answered (R11); who answers is a candidate for the v-team (P4)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.escalation.page_acknowledged"
+
+    page_id: UUID
+    incident_id: UUID
+    team: str
+    person: str
+    acknowledged_at: Instant
+    seconds: int = Field(ge=0, description="from the page to the acknowledgement")
+    member_kind: str | None = Field(
+        None, description="kind of v-team membership that the team stands for (R25b)"
+    )
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class EngagementEvent(Contract):
+    """What every message of an engagement of subject-matter experts carries (R21)."""
+
+    engagement_id: UUID
+    incident_id: UUID
+    team: str
+    team_kind: str = Field(description="threat_intelligence, legal, … or any other kind (R22)")
+    person: str | None = None
+    reason: str = ""
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class SMEEngagementRequestedV1(EngagementEvent):
+    """Experts are wanted; ``routing_rules`` says which rules of §6 asked for them."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.engagement.requested"
+
+    required: bool = False
+    routing_rules: list[str] = Field(default_factory=list)
+
+
+class SMEEngagementAcceptedV1(EngagementEvent):
+    """They come."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.engagement.accepted"
+
+
+class SMEEngagementDeclinedV1(EngagementEvent):
+    """They do not come; ``reason`` says why."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.engagement.declined"
+
+
+class SMEEngagementReleasedV1(EngagementEvent):
+    """They are no longer needed."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.engagement.released"
+
+
+class SupportCaseLinkedV1(Contract):
+    """A customer's support case belongs to this incident (R15c); its statement is verbatim."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.support_case.linked"
+
+    case_id: UUID
+    incident_id: UUID
+    reference: str = Field(description="what the customer calls it")
+    tenant: str
+    statement: str = Field("", max_length=20_000, description="as the customer wrote it")
+    observed_at: Instant | None = None
 
     @property
     def about(self) -> str:

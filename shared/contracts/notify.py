@@ -8,8 +8,9 @@ from pydantic import Field
 from shared.contracts.base import Contract, Instant
 
 __all__ = [
-    "AffectedCustomersIdentifiedV1", "CustomersNotifiedV1", "NotificationSentV1",
-    "ObligationIdentifiedV1",
+    "AffectedCustomersIdentifiedV1", "CustomersNotifiedV1", "NotificationCorrectedV1",
+    "NotificationSentV1", "ObligationDecidedV1", "ObligationEvent", "ObligationIdentifiedV1",
+    "ObligationMetV1", "ObligationOverdueV1", "ObligationWaivedV1",
 ]  # fmt: skip
 
 
@@ -86,6 +87,77 @@ class CustomersNotifiedV1(Contract):
     tenants: int
     sent: int
     completed_at: Instant
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class ObligationEvent(Contract):
+    """What every message of an obligation carries that was identified before."""
+
+    obligation_id: UUID
+    incident_id: UUID
+    regime: str
+    phase: str
+    recipient: str
+    tenant: str | None = None
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class ObligationDecidedV1(ObligationEvent):
+    """A person decided what could not be ruled out (I7)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.decided"
+
+    decision: Literal["required", "not_required"]
+    reason: str
+    decided_by: str
+
+
+class ObligationMetV1(ObligationEvent):
+    """The phase was submitted to its recipient; late, if ``late_reason`` is given."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.met"
+
+    met_at: Instant
+    due_at: Instant | None = None
+    reference: str = Field("", description="of the submission: portal number, Message-ID, …")
+    late_reason: str = ""
+
+
+class ObligationWaivedV1(ObligationEvent):
+    """It is not met, on purpose: ``approver`` is another person than ``owner`` (I6)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.waived"
+
+    reason: str
+    owner: str
+    approver: str
+
+
+class ObligationOverdueV1(ObligationEvent):
+    """Its deadline has passed and it is not met."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.overdue"
+
+    due_at: Instant
+
+
+class NotificationCorrectedV1(Contract):
+    """A notice that was sent is superseded by another one."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.notification.corrected"
+
+    notification_id: UUID
+    supersedes: UUID
+    incident_id: UUID
+    tenant: str
+    reason: str
+    sent_at: Instant
 
     @property
     def about(self) -> str:

@@ -14,7 +14,7 @@ from services.cases.domain import events as e
 from services.cases.domain import vocabulary as v
 from services.cases.domain.vocabulary import State
 from tests.support.given import given
-from tests.support.incidents import LG, NOW, SR, ST, SYS, command, detection, story
+from tests.support.incidents import LG, NOW, OTHER, SR, ST, SYS, command, detection, story
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
 
@@ -85,6 +85,8 @@ def grown() -> dict[str, e.Event]:
         each[name] for name in ("NoteAdded.v1", "IndicatorLinked.v1", "IncidentConfirmed.v1")
     )
     severity, changed = each["SeveritySet.v1"], each["SeverityChanged.v1"]
+    fact = each["FactRecorded.v1"]
+    assert isinstance(fact, e.FactRecorded)
     assert isinstance(note, e.NoteAdded)
     assert isinstance(linked, e.IndicatorLinked)
     assert isinstance(confirmed, e.IncidentConfirmed)
@@ -96,6 +98,7 @@ def grown() -> dict[str, e.Event]:
         replace(confirmed, policy="case-management 2026.11.0"),
         replace(severity, second_approver="rita"),
         replace(changed, second_approver="rita"),
+        replace(fact, kind=v.FactKind.OBLIGATION_MET, subject_id=OTHER, standing=v.Standing.MET),
     ]
     return {encode(event).type: event for event in found}
 

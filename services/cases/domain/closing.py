@@ -135,5 +135,7 @@ def record_fact(incident: Incident, command: c.RecordFact, check: Check) -> Sequ
             kind=command.kind,
             text=command.text,
             data=command.data,
+            subject_id=command.subject_id,
+            standing=command.standing,
         )
     ]

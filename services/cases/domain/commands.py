@@ -32,6 +32,7 @@ from services.cases.domain.vocabulary import (
     Relation,
     RootCauseStatus,
     Severity,
+    Standing,
     Visibility,
 )
 
@@ -272,6 +273,8 @@ class RecordFact(_Order):
     kind: FactKind
     text: str
     data: Mapping[str, Any]
+    subject_id: UUID | None = None
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

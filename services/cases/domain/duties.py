@@ -35,6 +35,12 @@ def _actions(incident: Incident) -> Iterable[Open]:
             yield "actions_open", f"action {key} is {action.status}"
 
 
+def _obligations(incident: Incident) -> Iterable[Open]:
+    for key, standing in incident.obligations.items():
+        if not standing.is_settled:
+            yield "obligations_open", f"obligation {key} is {standing}"
+
+
 def _affected(incident: Incident) -> str:
     if incident.none_affected:
         return "none, as declared"
@@ -68,5 +74,6 @@ DUTIES: Sequence[Duty] = (
         _affected,
     ),
     Duty("notified", lambda _: (), lambda i: f"list version {i.notified_version}"),
+    Duty("obligations", _obligations, lambda i: f"{len(i.obligations)} settled"),
     Duty("actions", _actions, lambda i: str(len(i.actions))),
 )

@@ -54,6 +54,7 @@ CODES = {
     "affected_customers_open": "neither a list of affected customers nor a decision that none are",
     "customers_affected": "a list of affected customers says otherwise",
     "actions_open": "an action is still open",
+    "obligations_open": "an obligation is neither met, nor ruled out, nor waived (I6)",
     "text_missing": "a text has to be given",
     "field_missing": "the case-management policy demands a field that is not filled (R29)",
     "other_unknown": "there is no such incident",

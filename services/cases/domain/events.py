@@ -25,6 +25,7 @@ from services.cases.domain.vocabulary import (
     Priority,
     Relation,
     Severity,
+    Standing,
     State,
     Visibility,
 )
@@ -294,12 +295,17 @@ class NoteAdded(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactRecorded(_Fact):
-    """Another service did something about this incident; it changes nothing here."""
+    """Another service did something about this incident.
+
+    ``subject_id`` and ``standing`` are set when it is about an obligation: closing asks for them.
+    """
 
     fact_id: UUID
     kind: FactKind
     text: str
     data: Mapping[str, Any]
+    subject_id: UUID | None = None
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

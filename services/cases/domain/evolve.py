@@ -7,9 +7,11 @@ from uuid import UUID
 
 from services.cases.domain import events as e
 from services.cases.domain.state import UNOPENED, Action, Incident, Indicator, Recommendation
-from services.cases.domain.vocabulary import Clock, RootCauseStatus, State
+from services.cases.domain.vocabulary import Clock, FactKind, RootCauseStatus, State
 
 __all__ = ["evolve", "fold"]
+
+_NEVER_UNDO = (FactKind.OBLIGATION_IDENTIFIED, FactKind.OBLIGATION_OVERDUE)
 
 
 def fold(events: Iterable[e.Event], start: Incident = UNOPENED) -> Incident:
@@ -117,7 +119,7 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
         case e.NoteAdded():
             return replace(incident, note_ids=incident.note_ids | {event.note_id})
         case e.FactRecorded():
-            return replace(incident, fact_ids=incident.fact_ids | {event.fact_id})
+            return _fact(incident, event)
         case e.IndicatorClassified():
             return _classified(incident, event)
         case e.IncidentMerged():
@@ -222,6 +224,18 @@ def _action_updated(incident: Incident, event: e.ActionUpdated) -> Incident:
         return incident
     action = replace(known, status=event.status, result=event.result)
     return replace(incident, actions={**incident.actions, event.action_id: action})
+
+
+def _fact(incident: Incident, event: e.FactRecorded) -> Incident:
+    incident = replace(incident, fact_ids=incident.fact_ids | {event.fact_id})
+    key, standing = event.subject_id, event.standing
+    if key is None or standing is None:
+        return incident
+    known = incident.obligations.get(key)
+    # A deadline that is computed anew, or has passed, does not undo what was done.
+    if known and known.is_settled and event.kind in _NEVER_UNDO:
+        return incident
+    return replace(incident, obligations={**incident.obligations, key: standing})
 
 
 def _assessed(incident: Incident, event: e.IndicatorAssessed) -> Incident:

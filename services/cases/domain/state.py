@@ -21,6 +21,7 @@ from services.cases.domain.vocabulary import (
     Relation,
     RootCauseStatus,
     Severity,
+    Standing,
     State,
 )
 
@@ -133,6 +134,7 @@ class Incident:
 
     note_ids: frozenset[UUID] = frozenset()
     fact_ids: frozenset[UUID] = frozenset()
+    obligations: Mapping[UUID, Standing] = field(default_factory=dict)
 
     @property
     def detected_at(self) -> datetime | None:

@@ -5,7 +5,8 @@ from enum import StrEnum
 __all__ = [
     "ActionKind", "ActionStatus", "ActorKind", "AttackVector", "Classification", "Clock",
     "Decision", "FactKind", "FollowDependencies", "IndicatorRole", "IndicatorVerdict", "MemberKind",
-    "Priority", "Relation", "Role", "RootCauseStatus", "Severity", "State", "Visibility",
+    "Priority", "Relation", "Role", "RootCauseStatus", "Severity", "Standing", "State",
+    "Visibility",
 ]  # fmt: skip
 
 
@@ -159,8 +160,31 @@ class FactKind(StrEnum):
     """What other services did about an incident, kept in its timeline."""
 
     TEAM_PAGED = "team_paged"
+    PAGE_ACKNOWLEDGED = "page_acknowledged"
+    SME_ENGAGEMENT = "sme_engagement"
+    SUPPORT_CASE_LINKED = "support_case_linked"
     OBLIGATION_IDENTIFIED = "obligation_identified"
+    OBLIGATION_DECIDED = "obligation_decided"
+    OBLIGATION_MET = "obligation_met"
+    OBLIGATION_WAIVED = "obligation_waived"
+    OBLIGATION_OVERDUE = "obligation_overdue"
     NOTIFICATION_SENT = "notification_sent"
+    NOTIFICATION_CORRECTED = "notification_corrected"
+
+
+class Standing(StrEnum):
+    """Where an obligation stands, as notify told it (I6, I7)."""
+
+    UNDECIDED = "undecided"
+    TRIGGERED = "triggered"
+    OVERDUE = "overdue"
+    NOT_REQUIRED = "not_required"
+    MET = "met"
+    WAIVED = "waived"
+
+    @property
+    def is_settled(self) -> bool:
+        return self in {Standing.NOT_REQUIRED, Standing.MET, Standing.WAIVED}
 
 
 class AttackVector(StrEnum):

@@ -6,9 +6,9 @@ from typing import Any, assert_never
 import msgspec
 
 from services.cases.domain import events as e
-from services.cases.domain.vocabulary import FactKind, State
+from services.cases.domain.vocabulary import State
 from services.cases.store import Recorded
-from services.cases.views import Document, access, branch, links
+from services.cases.views import Document, access, branch, facts, links
 
 __all__ = ["project"]
 
@@ -35,6 +35,9 @@ def _blank(recorded: Recorded) -> Document:
         "notes": list,
         "pages": list,
         "obligations": list,
+        "acknowledgements": list,
+        "engagements": list,
+        "support_cases": list,
         "recommendations": list,
         "links": list,
         "merged_from": list,
@@ -179,7 +182,7 @@ def _change(known: Document, event: e.Event) -> Document:
         case e.NoteAdded():
             return {"notes": [*known["notes"], plain]}
         case e.FactRecorded():
-            return _fact(known, event, plain)
+            return facts.change(known, event, plain)
         case (
             e.IncidentMerged()
             | e.IncidentUnmerged()
@@ -258,20 +261,3 @@ def _corrected(clocks: Document, plain: Document) -> Document:
         "corrections": [*known["corrections"], correction],
     }
     return {**clocks, plain["clock"]: reading}
-
-
-def _fact(known: Document, event: e.FactRecorded, plain: Document) -> Document:
-    match event.kind:
-        case FactKind.TEAM_PAGED:
-            return {"pages": [*known["pages"], plain]}
-        case FactKind.OBLIGATION_IDENTIFIED:
-            return {"obligations": [*known["obligations"], plain]}
-        case FactKind.NOTIFICATION_SENT:
-            entries = [*known["notifications"]["entries"], plain]
-            return {
-                "notifications": {
-                    **known["notifications"], "sent": len(entries), "entries": entries
-                }
-            }  # fmt: skip
-        case _:
-            assert_never(event.kind)
