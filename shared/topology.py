@@ -6,10 +6,11 @@ Subjects read ``tocsin.v1.<service>.<aggregate>.<event>``; the second token is t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 __all__ = [
     "CASES", "CONSUMERS", "DETECTIONS", "DLQ", "ESCALATIONS", "EVENTS", "IDENTITIES",
-    "NOTIFICATIONS", "QUARANTINE", "SERVICES", "STREAMS", "ConsumerSpec", "Permissions",
+    "NOTIFICATIONS", "QUARANTINE", "REPLAYS", "SERVICES", "STREAMS", "ConsumerSpec", "Permissions",
     "StreamSpec", "consumer", "permissions", "role_name",
 ]  # fmt: skip
 
@@ -18,12 +19,17 @@ SERVICES = ("ingest", "detect", "escalate", "cases", "notify")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
-    """A JetStream stream. ``discard=new`` everywhere: a full stream refuses, it never forgets."""
+    """A JetStream stream. ``discard=new`` everywhere: a full stream refuses, it never forgets.
+
+    ``retention="interest"``: the server lets go of a message once every consumer of the stream has
+    acknowledged it (ADR 0013); nobody needs the right to purge.
+    """
 
     name: str
     subjects: Sequence[str]
     max_bytes: int
     max_age: timedelta = timedelta(days=7)
+    retention: Literal["limits", "interest"] = "limits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +50,19 @@ class ConsumerSpec:
 
 
 MIB = 1 << 20
-EVENTS = StreamSpec(name="EVENTS", subjects=["tocsin.v1.ingest.block.>"], max_bytes=8192 * MIB)
+# Kept until stored and evaluated: raw events are too many to lie here for a week.
+EVENTS = StreamSpec(
+    name="EVENTS",
+    subjects=["tocsin.v1.ingest.block.>"],
+    max_bytes=8192 * MIB,
+    retention="interest",
+)
+REPLAYS = StreamSpec(
+    name="REPLAYS",
+    subjects=["tocsin.v1.ingest.replay.>"],
+    max_bytes=1024 * MIB,
+    retention="interest",
+)
 QUARANTINE = StreamSpec(
     name="QUARANTINE", subjects=["tocsin.v1.ingest.quarantine.>"], max_bytes=1024 * MIB
 )
@@ -64,7 +82,7 @@ NOTIFICATIONS = StreamSpec(
 DLQ = StreamSpec(
     name="DLQ", subjects=["tocsin.v1.dlq.>"], max_bytes=512 * MIB, max_age=timedelta(days=30)
 )
-STREAMS = (EVENTS, QUARANTINE, DETECTIONS, ESCALATIONS, CASES, NOTIFICATIONS, DLQ)
+STREAMS = (EVENTS, REPLAYS, QUARANTINE, DETECTIONS, ESCALATIONS, CASES, NOTIFICATIONS, DLQ)
 
 CONSUMERS = (
     ConsumerSpec(
@@ -73,6 +91,33 @@ CONSUMERS = (
         service="detect",
         filter_subject="tocsin.v1.ingest.block.>",
         batch=4,
+    ),
+    ConsumerSpec(
+        durable="ingest-store",
+        stream="EVENTS",
+        service="ingest",
+        filter_subject="tocsin.v1.ingest.block.>",
+        batch=64,
+        max_ack_pending=2048,
+    ),
+    ConsumerSpec(
+        durable="detect-replays",
+        stream="REPLAYS",
+        service="detect",
+        filter_subject="tocsin.v1.ingest.replay.>",
+        in_order=True,  # when a replay's end is handled, all its blocks have been
+    ),
+    ConsumerSpec(
+        durable="ingest-replays",
+        stream="DETECTIONS",
+        service="ingest",
+        filter_subject="tocsin.v1.detect.replay.requested",
+    ),
+    ConsumerSpec(
+        durable="ingest-ledger",
+        stream="DETECTIONS",
+        service="ingest",
+        filter_subject="tocsin.v1.detect.evaluation.progressed",
     ),
     ConsumerSpec(
         durable="escalate-detections",

@@ -72,10 +72,19 @@ async def _ensure_stream(js: JetStreamContext, spec: StreamSpec, replicas: int) 
     await js.update_stream(
         replace(
             config,
+            retention=found.retention,
             max_bytes=max(config.max_bytes or 0, found.max_bytes or 0),
             max_age=max(config.max_age or 0, found.max_age or 0),
         )
     )
+
+
+async def _ensure_retention(js: JetStreamContext, spec: StreamSpec) -> None:
+    """Set what *spec* wants: last, since without consumers an interest stream keeps nothing."""
+    config = (await js.stream_info(spec.name)).config
+    wanted = RetentionPolicy(spec.retention)
+    if config.retention != wanted:
+        await js.update_stream(replace(config, retention=wanted))
 
 
 async def bootstrap(
@@ -111,6 +120,8 @@ async def bootstrap(
         for spec in CONSUMERS:
             done.append(f"{spec.stream}/{spec.durable}")
             await js.add_consumer(spec.stream, _consumer(spec))
+        for stream in STREAMS:
+            await _ensure_retention(js, stream)
     except (nats.errors.Error, TimeoutError) as error:
         raise BootstrapError(f"{done[-1]}: {error or type(error).__name__}") from error
     finally:

@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.detect import api
 from services.detect.consumer import BlockHandler
+from services.detect.evaluated import report_once
 from services.detect.migrations import HEAD
+from services.detect.replays import ReplayHandler
 from services.detect.ruleset import PACK, Ruleset
 from services.detect.settings import Settings
 from shared.bus import Bus
@@ -46,9 +48,15 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         ) as bus:
             outbox = Reconciler("outbox", Relay(engine, bus, DETECTIONS.name).once, 0.5)
             rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
+            evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
             handler = BlockHandler(engine, ruleset, outbox, clock)
+            replays = ReplayHandler(engine, ruleset, outbox, clock)
             async with background(
-                rules.run(), outbox.run(), consume(bus, consumer("detect-events"), handler)
+                rules.run(),
+                outbox.run(),
+                evaluated.run(),
+                consume(bus, consumer("detect-events"), handler),
+                consume(bus, consumer("detect-replays"), replays),
             ):
                 yield State(
                     checks={

@@ -1,6 +1,7 @@
 """Blocks in, detections out: evaluated off the event loop, recorded in one transaction."""
 
 import asyncio
+from collections import Counter as Tally
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -53,7 +54,7 @@ class BlockHandler:
                     connection,
                     block_id,
                     delivery.stream_seq,
-                    len(envelopes),
+                    Tally(str(e["source_id"]) for e in envelopes),
                     found,
                     self._clock(),
                 )

@@ -1,6 +1,6 @@
 """Detections and evaluated blocks in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,11 +13,12 @@ from shared.cloudevents import outgoing
 from shared.contracts.detect import DetectionRaisedV1
 from shared.outbox import enqueue
 
-__all__ = ["detection", "page_of_detections", "record_block"]
+__all__ = ["detection", "page_of_detections", "record_block", "record_detections"]
 
 _BLOCK = text(
-    "INSERT INTO blocks (id, stream_seq, events, detections, evaluated_at)"
-    " VALUES (:id, :seq, :events, :detections, :now) ON CONFLICT (id) DO NOTHING"
+    "INSERT INTO blocks (id, stream_seq, events, detections, evaluated_at, sources)"
+    " VALUES (:id, :seq, :events, :detections, :now, CAST(:sources AS json))"
+    " ON CONFLICT (id) DO NOTHING"
 )
 _DETECTIONS = text(
     "INSERT INTO detections (id, raised_at, rule_id, level, risk_score, source_id, tenant, body)"
@@ -39,23 +40,34 @@ async def record_block(
     connection: AsyncConnection,
     block_id: UUID,
     stream_seq: int,
-    events: int,
+    sources: Mapping[str, int],
     detections: Sequence[DetectionRaisedV1],
     now: datetime,
 ) -> int:
     """Record that a block was evaluated, and what it gave; return how many detections are new.
 
+    *sources* says how many events of which source it held.
     In the caller's transaction, with the messages in the outbox; a block that was recorded before
     changes nothing.
     """
     row = {
         "id": block_id,
         "seq": stream_seq,
-        "events": events,
+        "events": sum(sources.values()),
         "detections": len(detections),
         "now": now,
+        "sources": orjson.dumps(dict(sources)).decode(),
     }
-    if (await connection.execute(_BLOCK, row)).rowcount == 0 or not detections:
+    if (await connection.execute(_BLOCK, row)).rowcount == 0:
+        return 0
+    return await record_detections(connection, detections)
+
+
+async def record_detections(
+    connection: AsyncConnection, detections: Sequence[DetectionRaisedV1]
+) -> int:
+    """Record *detections* and their messages; return how many were not known before."""
+    if not detections:
         return 0
     unique = {d.detection_id: d for d in detections}
     columns = {

@@ -7,8 +7,12 @@ from pydantic import Field
 
 from shared.contracts.base import Contract, Instant, Part
 
-__all__ = ["DetectionRaisedV1", "Entity", "Level", "Reason", "SampleEvent"]
+__all__ = [
+    "DetectionRaisedV1", "Entity", "EvaluatedTotal", "EvaluationProgressedV1", "Level", "Purpose",
+    "Reason", "ReplayRequestedV1", "SampleEvent",
+]  # fmt: skip
 
+Purpose = Literal["detect", "backtest"]
 Level = Literal["informational", "low", "medium", "high", "critical"]
 
 
@@ -64,7 +68,41 @@ class DetectionRaisedV1(Contract):
     reasons: list[Reason] = Field(default_factory=list)
     event_ids: list[UUID] = Field(default_factory=list)
     samples: list[SampleEvent] = Field(default_factory=list)
+    replay: bool | None = Field(None, description="found when stored events were evaluated again")
 
     @property
     def about(self) -> str:
         return str(self.detection_id)
+
+
+class EvaluatedTotal(Part):
+    """How many events of a source have met the rules, since the first one ever."""
+
+    source_id: str
+    events: int = Field(ge=0)
+
+
+class EvaluationProgressedV1(Contract):
+    """What has been evaluated so far (R13a). Totals only grow, so the highest one is the truth."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.detect.evaluation.progressed"
+
+    highest_seq: int = Field(ge=0, description="of EVENTS, among the blocks counted so far")
+    totals: list[EvaluatedTotal] = Field(description="of the sources whose total has changed")
+
+
+class ReplayRequestedV1(Contract):
+    """Ingest is asked to send stored events through detect again."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.detect.replay.requested"
+
+    replay_id: UUID
+    purpose: Purpose
+    from_time: Instant = Field(description="of the events, inclusive")
+    to_time: Instant = Field(description="of the events, exclusive")
+    query: str | None = Field(None, description="only events that this search finds")
+    requested_by: str
+
+    @property
+    def about(self) -> str:
+        return str(self.replay_id)

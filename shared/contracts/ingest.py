@@ -7,7 +7,8 @@ so that a reader can prove completeness without decoding.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+from uuid import UUID
 
 import orjson
 import zstandard
@@ -16,11 +17,15 @@ from pydantic import Field
 from shared.contracts.base import Contract, ContractError, Instant, Part
 
 __all__ = [
-    "BLOCK_SUBJECT", "MAX_BLOCK_BYTES", "MAX_BLOCK_EVENTS", "Envelope", "Logsource",
-    "QuarantinedV1", "decode_block",
+    "BLOCK_SUBJECT", "MAX_BLOCK_BYTES", "MAX_BLOCK_EVENTS", "REPLAY_BLOCK_SUBJECT",
+    "REPLAY_ID_HEADER", "REPLAY_PURPOSE_HEADER", "Envelope", "Logsource", "QuarantinedV1",
+    "ReplayFinishedV1", "decode_block",
 ]  # fmt: skip
 
 BLOCK_SUBJECT = "tocsin.v1.ingest.block.accepted"
+REPLAY_BLOCK_SUBJECT = "tocsin.v1.ingest.replay.block"  # a block like any other, from the store
+REPLAY_ID_HEADER = "tocsin-replay-id"
+REPLAY_PURPOSE_HEADER = "tocsin-replay-purpose"  # detect or backtest
 MAX_BLOCK_EVENTS = 500
 MAX_BLOCK_BYTES = 512 * 1024  # compressed or not, a block never exceeds it
 
@@ -68,3 +73,20 @@ class QuarantinedV1(Contract):
     parts: int = Field(1, ge=1)
     request_id: str
     observed_time: Instant
+
+
+class ReplayFinishedV1(Contract):
+    """The last message of a replay: all its blocks stand before it in the stream."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.ingest.replay.finished"
+
+    replay_id: UUID
+    purpose: Literal["detect", "backtest"]
+    outcome: Literal["complete", "cancelled", "failed"]
+    reason: str | None = None
+    events: int = Field(ge=0, description="events published")
+    blocks: int = Field(ge=0, description="blocks published")
+
+    @property
+    def about(self) -> str:
+        return str(self.replay_id)

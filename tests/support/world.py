@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import asyncpg
 import httpx
 import nats
+import nats.js.errors
 import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -124,7 +125,10 @@ class World:
             state = (await js.stream_info(stream)).state
             found = []
             for seq in range(max(1, state.first_seq), state.last_seq + 1):
-                message = await js.get_msg(stream, seq)
+                try:
+                    message = await js.get_msg(stream, seq)
+                except nats.js.errors.NotFoundError:  # every consumer has had it
+                    continue
                 found.append(
                     (message.subject or "", dict(message.headers or {}), message.data or b"")
                 )

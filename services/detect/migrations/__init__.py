@@ -1,3 +1,3 @@
 """Migrations of detect's schema."""
 
-HEAD = "0001"
+HEAD = "0002"

@@ -1,0 +1,76 @@
+"""Stored events, evaluated again: what the rules in force find in them now, nothing doubled.
+
+A detection's id follows from rule, rule version and event, so what was found when the event came is
+the same detection and changes nothing; what is new says ``replay: true``. The blocks of a replay
+are no progress of the evaluation of EVENTS: they count in no ledger.
+"""
+
+import asyncio
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.detect.consumer import evaluate
+from services.detect.ruleset import Ruleset
+from services.detect.store import record_detections
+from shared.clock import Clock
+from shared.consume import Delivery, TransientError
+from shared.contracts.ingest import (
+    REPLAY_BLOCK_SUBJECT,
+    REPLAY_ID_HEADER,
+    REPLAY_PURPOSE_HEADER,
+    ReplayFinishedV1,
+    decode_block,
+)
+from shared.db import is_transient
+from shared.reconcile import Reconciler
+
+__all__ = ["ReplayHandler"]
+
+log = structlog.get_logger()
+_replayed = Counter("tocsin_detect_events_replayed_total", "Stored events that met the rules again")
+
+
+class ReplayHandler:
+    """Handles the messages of REPLAYS whose purpose is ``detect``."""
+
+    def __init__(
+        self, engine: AsyncEngine, ruleset: Ruleset, outbox: Reconciler, clock: Clock
+    ) -> None:
+        self._engine, self._ruleset, self._outbox, self._clock = engine, ruleset, outbox, clock
+
+    async def __call__(self, delivery: Delivery) -> None:
+        if delivery.subject == ReplayFinishedV1.SUBJECT:
+            finished = ReplayFinishedV1.from_json(delivery.data)
+            if finished.purpose == "detect":
+                log.info(
+                    "replay ended",
+                    replay=str(finished.replay_id),
+                    outcome=finished.outcome,
+                    events=finished.events,
+                )
+        elif (
+            delivery.subject == REPLAY_BLOCK_SUBJECT
+            and delivery.headers.get(REPLAY_PURPOSE_HEADER) == "detect"
+        ):
+            await self._evaluate(delivery)
+
+    async def _evaluate(self, delivery: Delivery) -> None:
+        envelopes = await asyncio.to_thread(decode_block, delivery.headers, delivery.data)
+        matcher = (await self._ruleset.in_force()).matcher
+        found = await asyncio.to_thread(evaluate, matcher, envelopes, self._clock)
+        marked = [raised.model_copy(update={"replay": True}) for raised in found]
+        try:
+            async with self._engine.begin() as connection:
+                fresh = await record_detections(connection, marked)
+        except Exception as error:
+            if is_transient(error):
+                raise TransientError(str(error)) from error
+            raise
+        _replayed.inc(len(envelopes))
+        if fresh:
+            log.info(
+                "replay found more", replay=delivery.headers.get(REPLAY_ID_HEADER), detections=fresh
+            )
+            self._outbox.wake()
