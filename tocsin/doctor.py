@@ -9,6 +9,10 @@ from pathlib import Path
 
 import httpx
 
+from services.cases.evidence.wiring import evidence_store
+from services.cases.settings import Settings
+from shared.clock import utc_now
+from shared.settings import SettingsError, load_settings
 from shared.topology import SERVICES
 from tocsin.embedded.binaries import find_nats, find_postgres
 from tocsin.embedded.errors import PlatformError
@@ -36,6 +40,7 @@ class Check:
 async def diagnose(home: Home) -> list[Check]:
     """Return every finding about this machine and the platform over *home*."""
     checks = [_python(), *_binaries(home), _disk(home), _memory(), _secrets(home)]
+    checks += [check async for check in _evidence()]
     try:
         running = home.running()
     except NotRunningError:
@@ -109,6 +114,22 @@ def _secrets(home: Home) -> Check:
         f"readable by others: {', '.join(loose)}" if loose else "readable by you alone",
         f"chmod -R go= {folder}",
     )
+
+
+async def _evidence() -> AsyncIterator[Check]:
+    """Look at the bucket of evidence, where the environment names one."""
+    try:
+        settings = load_settings(Settings)
+        store = evidence_store(settings, utc_now) if settings.evidence_url else None
+    except SettingsError as error:
+        yield Check("evidence", False, str(error), "see docs/operations.md, Evidence")
+        return
+    if store is not None:
+        told = await store.problem()
+        fix = (
+            "see docs/operations.md, Evidence: a bucket with versions and object lock, and its keys"
+        )
+        yield Check("evidence", told is None, told or f"kept in {settings.evidence_url}", fix)
 
 
 def _ports() -> list[Check]:

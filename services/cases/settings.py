@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
+from services.cases.evidence.locks import LockMode
 from shared.settings import ServiceSettings
 
 __all__ = ["Settings"]
@@ -36,6 +37,28 @@ class Settings(ServiceSettings):
     )
     evidence_dir: Path | None = Field(
         None, description="where evidence is kept; without it the routes of evidence answer 503"
+    )
+    evidence_url: str | None = Field(
+        None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?$",
+        description="instead of a directory: `s3://bucket/prefix`, with versions and object lock",
+    )
+    evidence_s3_endpoint: str | None = Field(
+        None, pattern=r"^https?://[^/\s]+/?$", description="where S3 is, if it is not Amazon's"
+    )
+    evidence_s3_region: str | None = Field(None, description="None: us-east-1")
+    evidence_s3_key_id: SecretStr | None = Field(
+        None, description="None: botocore's own search (AWS_* variables, role of the pod or host)"
+    )
+    evidence_s3_secret: SecretStr | None = Field(
+        None, description="the key's secret; better as `…_FILE`"
+    )
+    evidence_lock: LockMode = Field(
+        LockMode.COMPLIANCE,
+        description="object lock: `compliance`, `governance` or `none`",
+    )
+    evidence_lock_days: float = Field(
+        30.0, gt=0, le=36500, description="locked from the upload on, until a retention is set"
     )
     evidence_max_bytes: int = Field(
         5 << 30, ge=1, le=1 << 40, description="the largest item of evidence; a larger one is 413"

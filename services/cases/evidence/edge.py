@@ -80,7 +80,7 @@ def bytes_of(request: Request) -> EvidenceStore:
         raise ProblemError(
             503,
             "evidence_not_configured",
-            "This installation keeps no evidence: set TOCSIN_CASES_EVIDENCE_DIR.",
+            "This installation keeps no evidence: set TOCSIN_CASES_EVIDENCE_DIR or …_URL.",
         )
     return store
 
@@ -161,6 +161,7 @@ async def do(
             noticed=state.noticed,
         )
     await state.projector.reached(done.position)
+    state.evidence.noticed()
     return done
 
 

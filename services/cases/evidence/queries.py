@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.evidence.view import Document
 
-__all__ = ["Due", "EvidenceQueries"]
+__all__ = ["Due", "EvidenceQueries", "Passed"]
 
 _ONE = text("SELECT document FROM evidence WHERE evidence_id = :id")
 _OF_INCIDENT = text(
@@ -37,6 +37,26 @@ _IN_STEP = text("""
          = (SELECT position FROM projections WHERE name = 'incidents') AS in_step
 """)
 
+LOCKS = "evidence-locks"  # how far the locks of the store follow the chains of custody
+_LOCKED_UP_TO = text("SELECT position FROM projections WHERE name = :name")
+_LOCKED = text("""
+    UPDATE projections SET position = :position WHERE name = :name AND position < :position
+""")
+_PASSED = text("""
+    SELECT c.position, c.entry, e.sha256 FROM custody c JOIN evidence e USING (evidence_id)
+    WHERE c.position > :after ORDER BY c.position LIMIT :limit
+""")
+_SHARING = text("SELECT document FROM evidence WHERE sha256 = :sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """An entry of a chain of custody, with the digest that its item has by now."""
+
+    position: int
+    type: str
+    sha256: str | None
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -47,7 +67,7 @@ class Due:
 
 
 class EvidenceQueries:
-    """Reads; never writes."""
+    """Reads the rows; the one thing it writes is how far the store's locks have come."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -85,3 +105,20 @@ class EvidenceQueries:
     async def in_step(self) -> bool:
         """Tell whether the views know the whole log; else it proves nothing about orphans."""
         return bool((await self._rows(_IN_STEP))[0].in_step)
+
+    async def passed(self, limit: int) -> list[Passed]:
+        """Return the next entries of all chains that the store's locks do not reflect yet."""
+        after = (await self._rows(_LOCKED_UP_TO, name=LOCKS))[0].position
+        return [
+            Passed(row.position, orjson.loads(row.entry)["type"], row.sha256)
+            for row in await self._rows(_PASSED, after=after, limit=limit)
+        ]
+
+    async def locked(self, position: int) -> None:
+        """Note that the store's locks reflect every entry up to *position*."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_LOCKED, {"name": LOCKS, "position": position})
+
+    async def sharing(self, sha256: str) -> list[Document]:
+        """Return the documents of all items that have these bytes."""
+        return [orjson.loads(r.document) for r in await self._rows(_SHARING, sha256=sha256)]

@@ -103,3 +103,15 @@ class EvidenceStore(Protocol):
     async def sweep(self, older_than: datetime) -> int:
         """Remove what uploads left half done before an instant; return how many."""
         ...
+
+    async def protect(self, sha256: str, *, until: datetime | None, held: bool) -> None:
+        """Lock the bytes until an instant at least, and as long as they are *held*.
+
+        Where the store can: a directory cannot, and there the rules of `domain/` alone protect.
+        BlobMissingError, StoreError.
+        """
+        ...
+
+    async def problem(self) -> str | None:
+        """Return in a sentence why evidence cannot be kept here, None if it can."""
+        ...

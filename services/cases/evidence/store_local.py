@@ -252,3 +252,15 @@ class LocalStore:
         """Remove the temp files that no upload has written to since an instant."""
         before = older_than.timestamp()
         return await _in_thread("sweep", lambda: self._sweep(before))
+
+    async def protect(self, sha256: str, *, until: datetime | None, held: bool) -> None:
+        """Do nothing: a directory has no lock that its owner could not open again."""
+
+    async def problem(self) -> str | None:
+        """Return in a sentence why evidence cannot be kept here, None if it can."""
+        try:
+            incoming = await _in_thread("begin", self._begin)
+            await _in_thread("discard", incoming.discard)
+        except (StoreError, BlobMissingError) as error:
+            return f"evidence cannot be written to {self._root}: {error}"
+        return None

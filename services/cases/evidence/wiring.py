@@ -8,21 +8,27 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.cases.evidence.bucket import Bucket, parse_place
 from services.cases.evidence.keeper import Janitor, Scrub
+from services.cases.evidence.lock_keeper import LockKeeper
+from services.cases.evidence.locks import Lock
 from services.cases.evidence.queries import EvidenceQueries
 from services.cases.evidence.store import EvidenceStore
 from services.cases.evidence.store_local import LocalStore
+from services.cases.evidence.store_s3 import S3Store
 from services.cases.projector import Projector
 from services.cases.settings import Settings
 from services.cases.store import EventStore
 from shared.clock import Clock
 from shared.reconcile import Reconciler
+from shared.settings import SettingsError
 
-__all__ = ["Evidence", "Keeping", "keeping"]
+__all__ = ["Evidence", "Keeping", "evidence_store", "keeping"]
 
-UPLOADS = 8  # at the same time; each holds about 2 MiB
+UPLOADS = 8  # at the same time; each holds about 2 MiB, and 16 MiB on its way to a bucket
 JANITOR_SECONDS = 3600.0
 SCRUB_SECONDS = 60.0
+LOCK_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -34,6 +40,7 @@ class Evidence:
     store: EvidenceStore | None = None
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     clear_away: Callable[[], None] = lambda: None
+    noticed: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -44,15 +51,39 @@ class Keeping:
     work: list[Coroutine[Any, Any, None]] = field(default_factory=list)
 
 
+def evidence_store(settings: Settings, clock: Clock) -> EvidenceStore | None:
+    """Return the store that *settings* name, None if none; SettingsError if they name two."""
+    if settings.evidence_url is None:
+        return LocalStore(settings.evidence_dir) if settings.evidence_dir else None
+    if settings.evidence_dir is not None:
+        raise SettingsError(
+            "TOCSIN_CASES_EVIDENCE_DIR and TOCSIN_CASES_EVIDENCE_URL: set one of them"
+        )
+    keys = (settings.evidence_s3_key_id, settings.evidence_s3_secret)
+    if (keys[0] is None) != (keys[1] is None):
+        raise SettingsError(
+            "TOCSIN_CASES_EVIDENCE_S3_KEY_ID and TOCSIN_CASES_EVIDENCE_S3_SECRET: set both or none"
+        )
+    place = parse_place(
+        settings.evidence_url,
+        endpoint=settings.evidence_s3_endpoint,
+        region=settings.evidence_s3_region,
+        key_id=keys[0].get_secret_value() if keys[0] else None,
+        secret=keys[1].get_secret_value() if keys[1] else None,
+    )
+    lock = Lock(mode=settings.evidence_lock, days=settings.evidence_lock_days)
+    return S3Store(Bucket(place), lock, clock)
+
+
 def keeping(
     settings: Settings, engine: AsyncEngine, store: EventStore, projector: Projector, clock: Clock
 ) -> Keeping:
-    """Return what evidence needs; without a directory there is no work, and routes answer 503."""
+    """Return what evidence needs; without a store there is no work, and routes answer 503."""
     queries = EvidenceQueries(engine)
     state = Evidence(queries, settings.evidence_max_bytes)
-    if settings.evidence_dir is None:
+    blobs = evidence_store(settings, clock)
+    if blobs is None:
         return Keeping(state)
-    blobs = LocalStore(settings.evidence_dir)
     scrub = Scrub(
         store,
         blobs,
@@ -68,4 +99,6 @@ def keeping(
     state.store = blobs
     state.clear_away = janitor.wake
     scrubbing = Reconciler("cases-evidence-scrub", scrub.once, SCRUB_SECONDS)
-    return Keeping(state, [janitor.run(), scrubbing.run()])
+    locking = Reconciler("cases-evidence-locks", LockKeeper(blobs, queries).once, LOCK_SECONDS)
+    state.noticed = locking.wake
+    return Keeping(state, [janitor.run(), scrubbing.run(), locking.run()])
