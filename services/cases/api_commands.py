@@ -5,52 +5,34 @@ break-glass, whose giver may not have read it.
 """
 
 import base64
-import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from pydantic_core import PydanticSerializationError
 
 from services.cases.bodies import VERBS, AddNote, Body, BreakGlass, Open, Who
 from services.cases.domain import commands as c
-from services.cases.domain.errors import NotAllowed
-from services.cases.domain.values import Actor, indicator_id
+from services.cases.domain.values import ALONE, Actor, indicator_id
 from services.cases.domain.vocabulary import Role as DomainRole
 from services.cases.domain.workflow import RULES
+from services.cases.edge import IdempotencyKey, IfMatch, body_digest, expected_version, refusals
 from services.cases.handle import Done, UnknownIncidentError, handle
 from services.cases.moves import informed
 from services.cases.need_to_know import check_named
 from services.cases.numbers import next_number
+from services.cases.review.opener import open_review
 from services.cases.split import open_split
-from services.cases.store import CommandReusedError, OverloadedError, VersionConflict
+from services.cases.surroundings import around_of
 from shared.auth import Principal, Role, allow
 from shared.ids import derived_id, uuid7
-from shared.problems import ProblemError
 
 __all__ = ["actor_of", "router"]
 
 router = APIRouter(tags=["commands"])
 
-_VERSION = re.compile(r'"(\d{1,9})"')
 _CREATED = ("action_id", "note_id", "escalation_id", "recommendation_id", "new_id")
-
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", description='the version that was read: `"7"`')
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        description="the same key and body get the same answer, once done",
-    ),
-]
 
 
 class Answer(BaseModel):
@@ -81,70 +63,9 @@ def _roles(command: type[c.Command]) -> Sequence[Role]:
     return sorted(roles | ({Role.DUTY_MANAGER} if rule.stands_in else set()))
 
 
-def _expected(if_match: str | None, *, required: bool) -> int | None:
-    if if_match is None:
-        if required:
-            raise ProblemError(
-                428, "version_missing", "Send If-Match with the version that you have read."
-            )
-        return None
-    if (version := _VERSION.fullmatch(if_match.strip())) is None:
-        raise ProblemError(422, "malformed", 'If-Match is one version in quotes: "7".')
-    return int(version[1])
-
-
-@contextmanager
-def _as_problems(expected: int | None) -> Iterator[None]:
-    """Turn the refusals of the inside into those of the edge."""
-    try:
-        yield
-    except NotAllowed as refusal:
-        unmet = [{"code": u.code, "detail": u.detail} for u in refusal.unmet]
-        sentence = "; ".join(u.detail for u in refusal.unmet)
-        raise ProblemError(409, refusal.code, f"{sentence}.", unmet=unmet) from refusal
-    except UnknownIncidentError as error:
-        raise ProblemError(404, "not_found", "There is no such incident for you.") from error
-    except VersionConflict as conflict:
-        if expected is None:
-            raise ProblemError(
-                503,
-                "busy",
-                "Others change this incident at the same time; nothing was changed, so retry.",
-                headers={"Retry-After": "1"},
-            ) from conflict
-        raise ProblemError(
-            412,
-            "stale_version",
-            f"The incident is at version {conflict.current}, not {expected}; read it again.",
-            headers={"ETag": f'"{conflict.current}"'},
-            current_version=conflict.current,
-        ) from conflict
-    except CommandReusedError as error:
-        raise ProblemError(
-            422, "key_reused", "This Idempotency-Key was used for something else."
-        ) from error
-    except OverloadedError as error:
-        raise ProblemError(
-            503,
-            "busy",
-            "Too many commands wait for the log; nothing was changed, so retry.",
-            headers={"Retry-After": "1"},
-        ) from error
-
-
 def _who(request: Request, principal: Principal, key: str | None) -> Who:
     command_id = uuid7() if key is None else derived_id("command", principal.id, key)
     return Who(actor_of(principal), request.state.clock(), command_id)
-
-
-def _digest(request: Request, body: BaseModel) -> str:
-    """Return what tells this request from another one under the same key."""
-    try:
-        told = f"{request.url.path}\n{body.model_dump_json()}"
-    except PydanticSerializationError as error:
-        # JSON can name half a surrogate pair, but no such text can be stored.
-        raise ProblemError(422, "malformed", "A text in the body is not Unicode.") from error
-    return hashlib.sha256(told.encode()).hexdigest()
 
 
 async def _do(
@@ -157,12 +78,14 @@ async def _do(
     expected: int | None = None,
     opens: bool = False,
 ) -> Done:
-    digest = _digest(request, body)
-    with _as_problems(expected):
+    digest = body_digest(request, body)
+    closes = isinstance(command, c.CloseIncident)
+    around = await around_of(request, incident_id) if closes else ALONE
+    with refusals("incident", UnknownIncidentError, expected):
         done = await handle(
             request.state.store,
             incident_id,
-            [informed(command, request.state.case_policy)],
+            [informed(command, request.state.case_policy, around)],
             command_id=who.command_id,
             digest=digest,
             expected=expected,
@@ -225,7 +148,7 @@ def _add_verb(body_type: type[Body]) -> None:
         if_match: IfMatch = None,
         idempotency_key: IdempotencyKey = None,
     ) -> Answer:
-        expected = _expected(if_match, required=required)
+        expected = expected_version(if_match, required=required)
         who = _who(request, principal, idempotency_key)
         command = body.order(who)
         await check_named(request, principal, command)
@@ -236,7 +159,13 @@ def _add_verb(body_type: type[Body]) -> None:
             )
             if opened is not None:
                 await request.state.projector.reached(opened.position)
-        return await _answer(request, done, response, **_created(command))
+        created = _created(command)
+        if isinstance(command, c.StartReview):
+            review = await open_review(request.state.store, incident_id, request.state.noticed)
+            if review is not None:
+                created = {"review_id": review.review_id}
+                await request.state.projector.reached(review.position)
+        return await _answer(request, done, response, **created)
 
     verb.__annotations__["body"] = body_type  # known only now; FastAPI reads it from here
     verb.__doc__ = body_type.__doc__

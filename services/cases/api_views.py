@@ -13,6 +13,7 @@ from services.cases.moves import SYSTEM_ONLY, moves
 from services.cases.need_to_know import CLEARED_ROLES, viewer
 from services.cases.privilege import entry_for, event_for
 from services.cases.queries import Queries
+from services.cases.surroundings import around_of
 from services.cases.views import Document
 from services.cases.views.indicators import analysis
 from shared.auth import Principal, Role, allow
@@ -178,6 +179,7 @@ async def possible_moves(
                 actor_of(principal),
                 request.state.clock(),
                 request.state.case_policy,
+                await around_of(request, incident_id),
             )
         ],
     }

@@ -30,6 +30,9 @@ from services.cases.postgres import PostgresStore
 from services.cases.projector import Projector
 from services.cases.queries import Queries
 from services.cases.relay import LEADER_KEY, Relay
+from services.cases.review import api as api_review
+from services.cases.review.opener import Opener
+from services.cases.review.queries import ReviewQueries
 from services.cases.settings import Settings
 from services.cases.split import Splitter
 from services.cases.store import EventStore
@@ -66,6 +69,7 @@ class State(ServiceState):
     checkpointer: Checkpointer
     case_policy: Policy
     evidence: Evidence
+    reviews: ReviewQueries
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
@@ -102,6 +106,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
                 queries = Queries(engine)
                 splitter = Splitter(store, queries, noticed)
+                reviews = ReviewQueries(engine)
+                opener = Opener(store, reviews, noticed)
                 told = Consumer(store, clock, noticed)
                 kept = keeping(settings, engine, store, projector, clock)
                 async with background(
@@ -110,6 +116,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     sign.run(),
                     *kept.work,
                     Reconciler("cases-splitter", splitter.once, SPLIT_SECONDS).run(),
+                    Reconciler("cases-reviews", opener.once, SPLIT_SECONDS).run(),
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
                     consume(bus, consumer("cases-notifications"), told.on_notifications),
                 ):
@@ -130,6 +137,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         checkpointer=checkpointer,
                         case_policy=case_policy,
                         evidence=kept.state,
+                        reviews=reviews,
                     )
         finally:
             await engine.dispose()
@@ -151,6 +159,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         api_log,
         api_evidence,
         api_content,
+        api_review,
     ):
         app.include_router(part.router, dependencies=[Depends(need_to_know)])
     return app

@@ -17,6 +17,8 @@ VIEWS: Mapping[str, str] = {
     "splits": "new_id",
     "evidence": "evidence_id",
     "custody": "position",
+    "reviews": "review_id",
+    "improvement_items": "item_id",
 }
 
 

@@ -15,6 +15,7 @@ from services.cases.domain.errors import NotAllowed, Unmet
 from services.cases.domain.incident import Incident, decide
 from services.cases.domain.state import MANDATORY_KINDS
 from services.cases.domain.values import (
+    ALONE,
     NO_POLICY,
     Actor,
     Counterpart,
@@ -23,6 +24,7 @@ from services.cases.domain.values import (
     Policy,
     Scope,
     Selector,
+    Surroundings,
 )
 from services.cases.domain.workflow import RULES
 
@@ -36,23 +38,33 @@ SYSTEM_ONLY = frozenset(
 
 
 def moves(
-    incident: Incident, actor: Actor, now: datetime, policy: Policy = NO_POLICY
+    incident: Incident,
+    actor: Actor,
+    now: datetime,
+    policy: Policy = NO_POLICY,
+    around: Surroundings = ALONE,
 ) -> list[tuple[str, tuple[Unmet, ...]]]:
     """Return each verb with what it lacks; nothing lacking means that it would be accepted."""
     found = []
     for command in _plausible(incident, actor, now):
         unmet: tuple[Unmet, ...] = ()
         try:
-            decide(incident, informed(command, policy))
+            decide(incident, informed(command, policy, around))
         except NotAllowed as refusal:
             unmet = refusal.unmet
         found.append((RULES[type(command)].verb, unmet))
     return found
 
 
-def informed(command: c.Command, policy: Policy) -> c.Command:
-    """Return *command* with the case-management policy, if it is one that asks for it."""
-    return replace(command, policy=policy) if isinstance(command, c.ConfirmIncident) else command
+def informed(command: c.Command, policy: Policy, around: Surroundings) -> c.Command:
+    """Return *command* with the policy or the surroundings, if it is one that asks for them."""
+    match command:
+        case c.ConfirmIncident():
+            return replace(command, policy=policy)
+        case c.CloseIncident():
+            return replace(command, around=around)
+        case _:
+            return command
 
 
 def _plausible(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Command]:
@@ -115,7 +127,7 @@ def _plausible(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Co
     yield c.MarkRecovered(
         actor=actor, now=now, verification=_TEXT, monitoring_until=now + timedelta(days=1)
     )
-    yield c.StartReview(actor=actor, now=now)
+    yield c.StartReview(actor=actor, now=now, review_id=_NOBODY)
     yield c.CloseIncident(actor=actor, now=now)
     yield c.DeclareNoCustomersAffected(actor=actor, now=now, reason=_TEXT)
     yield c.AddNote(actor=actor, now=now, note_id=_NOBODY, text=_TEXT)

@@ -24,6 +24,7 @@ from shared.problems import ProblemError
 __all__ = ["CLEARED_ROLES", "VISIBLE", "Sight", "check_named", "need_to_know", "viewer"]
 
 CLEARED_ROLES = (Role.LEGAL, Role.EXECUTIVE_INCIDENT_MANAGER, Role.AUDITOR)
+BESIDE = ("evidence_id", "review_id")  # aggregates of their own that belong to an incident
 WITHOUT_SIGHT = "break-glass"  # the one verb for those who do not see it
 
 # For a query in which `incidents` is named i and :person is the `viewer`. The last condition hides
@@ -74,10 +75,10 @@ class Sight:
                 found[key] = principal.has(*CLEARED_ROLES) or incident.seen_by(principal.id, now)
         return found
 
-    async def incidents_of(self, evidence_ids: Collection[UUID]) -> dict[UUID, UUID]:
-        """Return to which incident each item of evidence belongs; an unknown one is left out."""
+    async def incidents_of(self, ids: Collection[UUID]) -> dict[UUID, UUID]:
+        """Return to which incident each item of evidence and each review belongs, if known."""
         async with self._engine.connect() as connection:
-            rows = (await connection.execute(_ITEMS, {"ids": list(evidence_ids)})).all()
+            rows = (await connection.execute(_ITEMS, {"ids": list(ids)})).all()
         told = {row.stream_id: orjson.loads(row.data).get("incident_id") for row in rows}
         return {key: UUID(incident) for key, incident in told.items() if incident}
 
@@ -85,11 +86,12 @@ class Sight:
         self, principal: Principal, events: Sequence[Document], now: datetime
     ) -> list[Document]:
         """Return *events* of the log, without the data of those that *principal* may not see."""
-        items = {e["evidence_id"] for e in events if "evidence_id" in e}
-        homes = await self.incidents_of(items) if items else {}
+        beside = {e[name] for e in events for name in BESIDE if name in e}
+        homes = await self.incidents_of(beside) if beside else {}
 
         def home(event: Document) -> UUID | None:
-            return event.get("incident_id") or homes.get(event["evidence_id"])
+            named = (homes.get(event[name]) for name in BESIDE if name in event)
+            return event.get("incident_id") or next(named, None)
 
         asked = {key for event in events if (key := home(event)) is not None}
         seen = await self.restricted(principal, asked, now)
@@ -129,15 +131,16 @@ def _hidden() -> ProblemError:
 
 
 async def need_to_know(request: Request, principal: Annotated[Principal, allow(*Role)]) -> None:
-    """Refuse what names a restricted incident, or an item of its evidence, to who may not see it.
+    """Refuse what names a restricted incident, its evidence or review, to who may not see it.
 
     On every router of cases, so that a new route is behind it without a word; a refusal reads as
     if there were no such thing. Reads that pass are recorded before they are answered.
     """
     sight: Sight = request.state.sight
     incident_id = _named(request, "incident_id")
-    if (evidence_id := _named(request, "evidence_id")) is not None:
-        incident_id = (await sight.incidents_of([evidence_id])).get(evidence_id)
+    for name in BESIDE:
+        if (key := _named(request, name)) is not None:
+            incident_id = (await sight.incidents_of([key])).get(key)
     if incident_id is None:
         return
     now: datetime = request.state.clock()

@@ -12,11 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.cases.codec import decode
-from services.cases.domain.events import Event
 from services.cases.evidence.codec import EVIDENCE_TYPES, decode_evidence, encode_any
-from services.cases.evidence.domain.events import EvidenceEvent
 from services.cases.ledger.group import Ask, GroupCommit, Result
+from services.cases.review.codec import REVIEW_TYPES, decode_review
 from services.cases.store import (
+    AnyEvent,
+    AnyRecorded,
     Appended,
     CommandReusedError,
     EvidenceHistory,
@@ -24,6 +25,8 @@ from services.cases.store import (
     OverloadedError,
     Recorded,
     RecordedEvidence,
+    RecordedReview,
+    ReviewHistory,
     VersionConflict,
 )
 from shared.ids import uuid7
@@ -59,7 +62,7 @@ _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 T = TypeVar("T")
 
 
-def recorded(row: Any) -> Recorded | RecordedEvidence:
+def recorded(row: Any) -> AnyRecorded:
     """Return the event in a row of COLUMNS; its type says of which aggregate it is."""
     place = {
         name: row[name]
@@ -68,6 +71,8 @@ def recorded(row: Any) -> Recorded | RecordedEvidence:
     stored = (row["type"], row["schema"], row["data"])
     if row["type"] in EVIDENCE_TYPES:
         return RecordedEvidence(**place, event=decode_evidence(*stored))
+    if row["type"] in REVIEW_TYPES:
+        return RecordedReview(**place, event=decode_review(*stored))
     return Recorded(**place, event=decode(*stored))
 
 
@@ -110,8 +115,8 @@ class PostgresStore:
 
     async def read(self, stream_id: UUID) -> History:
         rows = await self._ask(lambda d: d.fetch(_READ, stream_id))
-        if rows and rows[0]["type"] in EVIDENCE_TYPES:  # an id of another aggregate is no incident
-            return History((), 0)
+        if rows and (rows[0]["type"] in EVIDENCE_TYPES or rows[0]["type"] in REVIEW_TYPES):
+            return History((), 0)  # an id of another aggregate is no incident
         events = tuple(decode(r["type"], r["schema"], r["data"]) for r in rows)
         return History(events, rows[-1]["version"] if rows else 0)
 
@@ -121,6 +126,13 @@ class PostgresStore:
             return EvidenceHistory((), 0)
         events = tuple(decode_evidence(r["type"], r["schema"], r["data"]) for r in rows)
         return EvidenceHistory(events, rows[-1]["version"] if rows else 0)
+
+    async def read_review(self, stream_id: UUID) -> ReviewHistory:
+        rows = await self._ask(lambda d: d.fetch(_READ, stream_id))
+        if rows and rows[0]["type"] not in REVIEW_TYPES:
+            return ReviewHistory((), 0)
+        events = tuple(decode_review(r["type"], r["schema"], r["data"]) for r in rows)
+        return ReviewHistory(events, rows[-1]["version"] if rows else 0)
 
     async def find(self, command_id: UUID, digest: str) -> Appended | None:
         row = await self._ask(lambda d: d.fetchrow(_FIND, command_id))
@@ -139,7 +151,7 @@ class PostgresStore:
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event | EvidenceEvent],
+        events: Sequence[AnyEvent],
         *,
         expected: int,
         command_id: UUID,
@@ -210,13 +222,13 @@ class PostgresStore:
         rows = await self._ask(lambda d: d.fetch(_TYPES, stream_id, first, last))
         return tuple(row["type"] for row in rows)
 
-    async def after(self, position: int, limit: int) -> Sequence[Recorded | RecordedEvidence]:
+    async def after(self, position: int, limit: int) -> Sequence[AnyRecorded]:
         rows = await self._ask(lambda d: d.fetch(_AFTER, position, limit))
         return [recorded(row) for row in rows]
 
     async def stream_after(
         self, stream_id: UUID, version: int, limit: int
-    ) -> Sequence[Recorded | RecordedEvidence]:
+    ) -> Sequence[AnyRecorded]:
         rows = await self._ask(lambda d: d.fetch(_STREAM, stream_id, version, limit))
         return [recorded(row) for row in rows]
 

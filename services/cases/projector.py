@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.cases.evidence.projection import EvidenceBatch
 from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
 from services.cases.postgres import COLUMNS, recorded
-from services.cases.store import Recorded, RecordedEvidence
+from services.cases.review.projection import ReviewBatch
+from services.cases.store import Recorded, RecordedEvidence, RecordedReview
 from services.cases.views import Document
 from services.cases.views.access import seers
 from services.cases.views.detail import project
@@ -225,6 +226,8 @@ class Projector:
         batch.apply(of_incidents)
         of_evidence = [r for r in events if isinstance(r, RecordedEvidence)]
         await EvidenceBatch().apply(driver, of_evidence)
+        of_reviews = [r for r in events if isinstance(r, RecordedReview)]
+        await ReviewBatch().apply(driver, of_incidents, of_reviews)
         await driver.executemany(
             _SAVE,
             [_row(key, batch.opened[key], document) for key, document in batch.documents.items()],

@@ -13,6 +13,7 @@ from services.cases.domain.accuracy import Counts
 from services.cases.evidence.codec import EVIDENCE_TYPES
 from services.cases.filters import Filters
 from services.cases.need_to_know import VISIBLE
+from services.cases.review.codec import REVIEW_TYPES
 from services.cases.views import Document
 from services.cases.views.indicators import OUTCOMES
 
@@ -79,12 +80,18 @@ class Row:
     document: Document
 
 
+def _aggregate(type_: str) -> str:
+    """Return the name of the id of the aggregate that an event of *type_* belongs to."""
+    if type_ in EVIDENCE_TYPES:
+        return "evidence_id"
+    return "review_id" if type_ in REVIEW_TYPES else "incident_id"
+
+
 def _raw(row: Any) -> Document:
     """Return an event of the log as it is stored, its data not interpreted."""
     fields = dict(row._mapping)
     fields["data"] = orjson.loads(fields["data"])
-    aggregate = "evidence_id" if fields["type"] in EVIDENCE_TYPES else "incident_id"
-    fields[aggregate] = fields.pop("stream_id")
+    fields[_aggregate(fields["type"])] = fields.pop("stream_id")
     return fields
 
 

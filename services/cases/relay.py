@@ -20,7 +20,8 @@ from services.cases.evidence.publish import evidence_contract
 from services.cases.leader import Leader
 from services.cases.ledger.announce import Announcer, Newest
 from services.cases.publish import to_contract
-from services.cases.store import EventStore, Recorded, RecordedEvidence
+from services.cases.review.publish import review_contract
+from services.cases.store import AnyRecorded, EventStore, Recorded, RecordedEvidence, RecordedReview
 from shared.bus import Bus, BusUnavailableError
 from shared.cloudevents import Outgoing, outgoing
 from shared.contracts.base import Contract
@@ -97,10 +98,12 @@ class Relay:
             raise ForeignTailError(f"message {state.last_seq} of {STREAM} has no position or id")
         return int(unquote(position)), message_id, state.last_seq
 
-    async def _message(self, event: Recorded | RecordedEvidence) -> Outgoing:
+    async def _message(self, event: AnyRecorded) -> Outgoing:
         contract: Contract
         if isinstance(event, RecordedEvidence):
             contract = evidence_contract(event)
+        elif isinstance(event, RecordedReview):
+            contract = review_contract(event)
         else:
             contract = to_contract(await self._incident_at(event), event)
         return outgoing(contract, source="cases", sequence=event.version, position=event.position)

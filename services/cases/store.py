@@ -9,11 +9,15 @@ from uuid import UUID
 
 from services.cases.domain.events import Event
 from services.cases.evidence.domain.events import EvidenceEvent
+from services.cases.review.domain.events import ReviewEvent
 
 __all__ = [
-    "Appended", "CommandReusedError", "EventStore", "EvidenceHistory", "History", "OverloadedError",
-    "Recorded", "RecordedEvidence", "VersionConflict",
+    "AnyEvent", "AnyRecorded", "Appended", "CommandReusedError", "EventStore", "EvidenceHistory",
+    "History", "OverloadedError", "Recorded", "RecordedEvidence", "RecordedReview", "ReviewHistory",
+    "VersionConflict",
 ]  # fmt: skip
+
+AnyEvent = Event | EvidenceEvent | ReviewEvent
 
 
 class VersionConflict(Exception):  # noqa: N818 - what it is, not a malfunction
@@ -58,6 +62,22 @@ class RecordedEvidence:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedReview:
+    """An event of a post-incident review: another aggregate in the same one log."""
+
+    position: int
+    stream_id: UUID
+    version: int
+    event_id: UUID
+    type: str
+    event: ReviewEvent
+    recorded_at: datetime
+
+
+AnyRecorded = Recorded | RecordedEvidence | RecordedReview
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """The stream of an incident as it was read."""
@@ -71,6 +91,14 @@ class EvidenceHistory:
     """The stream of an item of evidence as it was read."""
 
     events: tuple[EvidenceEvent, ...]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewHistory:
+    """The stream of a review as it was read."""
+
+    events: tuple[ReviewEvent, ...]
     version: int
 
 
@@ -96,6 +124,10 @@ class EventStore(Protocol):
         """Return the stream of an item of evidence; empty at version 0 if there is none."""
         ...
 
+    async def read_review(self, stream_id: UUID) -> ReviewHistory:
+        """Return the stream of a review; empty at version 0 if there is none."""
+        ...
+
     async def find(self, command_id: UUID, digest: str) -> Appended | None:
         """Return what the command came to, if it was done; CommandReusedError on another digest."""
         ...
@@ -103,7 +135,7 @@ class EventStore(Protocol):
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event | EvidenceEvent],
+        events: Sequence[AnyEvent],
         *,
         expected: int,
         command_id: UUID,
@@ -120,13 +152,13 @@ class EventStore(Protocol):
         """Return the types of the events at versions first..last."""
         ...
 
-    async def after(self, position: int, limit: int) -> Sequence[Recorded | RecordedEvidence]:
+    async def after(self, position: int, limit: int) -> Sequence[AnyRecorded]:
         """Return events beyond *position* in order, at most *limit*."""
         ...
 
     async def stream_after(
         self, stream_id: UUID, version: int, limit: int
-    ) -> Sequence[Recorded | RecordedEvidence]:
+    ) -> Sequence[AnyRecorded]:
         """Return events of one stream beyond *version* in order, at most *limit*."""
         ...
 

@@ -16,8 +16,8 @@ __all__ = [
     "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1",
     "IncidentEscalatedV1", "IncidentEvent", "IncidentMergedV1", "IncidentOpenedV1",
     "IncidentReopenedV1", "IncidentSplitV1", "IncidentUnmergedV1", "IncidentUpdatedV1",
-    "LogCheckpointV1", "PriorityRef", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1",
-    "VTeamFormedV1",
+    "LessonLearnedV1", "LogCheckpointV1", "PriorityRef", "ReviewEvent", "ReviewRecordedV1",
+    "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
 ]  # fmt: skip
 
 
@@ -263,3 +263,51 @@ class EvidenceRecordedV1(Contract):
     @property
     def about(self) -> str:
         return str(self.evidence_id)
+
+
+class ReviewEvent(Contract):
+    """What every message of a post-incident review carries.
+
+    ``ce-subject`` is the review's id and ``ce-sequence`` the version of the review: it is an
+    aggregate of its own, in the same log.
+    """
+
+    review_id: UUID
+    incident_id: UUID
+    version: int = Field(ge=1)
+    position: int = Field(ge=1)
+    actor: str
+
+    @property
+    def about(self) -> str:
+        return str(self.review_id)
+
+
+class ReviewRecordedV1(ReviewEvent):
+    """Something happened in a review, by name; its content is read through the API."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.review.recorded"
+
+    event: str = Field(description="ReviewTimelineFrozen, ImprovementItemDone, …")
+
+
+class LessonLearnedV1(ReviewEvent):
+    """A review recorded a lesson; detect makes a rule proposal of one that can be (R14b)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.lesson.learned"
+
+    lesson_id: UUID
+    category: Literal[
+        "technical_lapse",
+        "procedural_failure",
+        "manual_error",
+        "process_flaw",
+        "communication",
+        "new_vector",
+    ]
+    text: str
+    attack_vector: str = "unknown"
+    techniques: list[str] = Field(default_factory=list, description="ATT&CK ids")
+    proposed_rule: str | None = Field(None, description="Sigma, as somebody wrote it: unchecked")
+    rule_ids: list[str] = Field(default_factory=list, description="that failed, or were too loud")
+    detection_ids: list[UUID] = Field(default_factory=list)

@@ -14,7 +14,7 @@ from services.cases.domain import events as e
 from services.cases.domain import vocabulary as v
 from services.cases.domain.vocabulary import State
 from tests.support.given import given
-from tests.support.incidents import LG, NOW, OTHER, SR, ST, SYS, command, detection, story
+from tests.support.incidents import LG, NOW, OTHER, REVIEW, SR, ST, SYS, command, detection, story
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
 
@@ -75,7 +75,13 @@ def one_of_each() -> dict[str, e.Event]:
     # The checklist has grown since its fixture was written; old ones stay readable.
     first = ("root_cause", "affected_customers", "notified", "actions")
     kept = {name: closed.checklist[name] for name in first}
-    return {**each, "IncidentClosed.v1": replace(closed, checklist=kept)}
+    review = each["ReviewStarted.v1"]
+    assert isinstance(review, e.ReviewStarted)
+    return {
+        **each,
+        "IncidentClosed.v1": replace(closed, checklist=kept),
+        "ReviewStarted.v1": replace(review, review_id=None),
+    }
 
 
 def grown() -> dict[str, e.Event]:
@@ -85,7 +91,8 @@ def grown() -> dict[str, e.Event]:
         each[name] for name in ("NoteAdded.v1", "IndicatorLinked.v1", "IncidentConfirmed.v1")
     )
     severity, changed = each["SeveritySet.v1"], each["SeverityChanged.v1"]
-    fact = each["FactRecorded.v1"]
+    fact, review = each["FactRecorded.v1"], each["ReviewStarted.v1"]
+    assert isinstance(review, e.ReviewStarted)
     assert isinstance(fact, e.FactRecorded)
     assert isinstance(note, e.NoteAdded)
     assert isinstance(linked, e.IndicatorLinked)
@@ -98,6 +105,7 @@ def grown() -> dict[str, e.Event]:
         replace(confirmed, policy="case-management 2026.11.0"),
         replace(severity, second_approver="rita"),
         replace(changed, second_approver="rita"),
+        replace(review, review_id=REVIEW),
         replace(fact, kind=v.FactKind.OBLIGATION_MET, subject_id=OTHER, standing=v.Standing.MET),
     ]
     return {encode(event).type: event for event in found}

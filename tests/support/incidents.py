@@ -22,6 +22,7 @@ from services.cases.domain.values import (
     Member,
     Scope,
     Selector,
+    Surroundings,
     indicator_id,
 )
 from services.cases.domain.vocabulary import State
@@ -40,6 +41,7 @@ EVERYONE = Actor(id="rita", roles=tuple(role.value for role in v.Role))
 
 ACTION = UUID(int=11)
 OTHER = UUID(int=51)
+REVIEW = UUID(int=55)
 CONTAINMENT = UUID(int=12)
 IP = indicator_id("ip", "203.0.113.9")
 TEAM = (
@@ -158,8 +160,8 @@ _FIELDS: dict[type[Any], dict[str, Any]] = {
         "verification": "service checks pass",
         "monitoring_until": NOW + timedelta(days=14),
     },
-    c.StartReview: {},
-    c.CloseIncident: {"note": "done"},
+    c.StartReview: {"review_id": REVIEW},
+    c.CloseIncident: {"note": "done", "around": Surroundings(review="completed")},
     c.DeclareNoCustomersAffected: {"reason": "only an empty mailbox", "basis": "access log"},
     c.RecordAffectedCustomers: {
         "list_id": UUID(int=21),

@@ -8,16 +8,19 @@ from typing import Any
 from uuid import UUID
 
 from services.cases.codec import decode
-from services.cases.domain.events import Event
 from services.cases.evidence.codec import EVIDENCE_TYPES, decode_evidence, encode_any
-from services.cases.evidence.domain.events import EvidenceEvent
+from services.cases.review.codec import REVIEW_TYPES, decode_review
 from services.cases.store import (
+    AnyEvent,
+    AnyRecorded,
     Appended,
     CommandReusedError,
     EvidenceHistory,
     History,
     Recorded,
     RecordedEvidence,
+    RecordedReview,
+    ReviewHistory,
     VersionConflict,
 )
 from shared.ids import uuid7
@@ -27,12 +30,12 @@ class MemoryStore:
     """A list of events; events pass through the codec, as they do on their way to a database."""
 
     def __init__(self) -> None:
-        self.log: list[Recorded | RecordedEvidence] = []
+        self.log: list[AnyRecorded] = []
         self._commands: dict[UUID, tuple[str, Appended]] = {}
         self._numbers: dict[int, int] = {}
         self._alone: dict[str, asyncio.Lock] = {}
 
-    def _stream(self, stream_id: UUID) -> list[Recorded | RecordedEvidence]:
+    def _stream(self, stream_id: UUID) -> list[AnyRecorded]:
         return [r for r in self.log if r.stream_id == stream_id]
 
     async def read(self, stream_id: UUID) -> History:
@@ -45,6 +48,12 @@ class MemoryStore:
         found = self._stream(stream_id)
         events = tuple(r.event for r in found if isinstance(r, RecordedEvidence))
         return EvidenceHistory(events, len(events))
+
+    async def read_review(self, stream_id: UUID) -> ReviewHistory:
+        await asyncio.sleep(0)
+        found = self._stream(stream_id)
+        events = tuple(r.event for r in found if isinstance(r, RecordedReview))
+        return ReviewHistory(events, len(events))
 
     async def find(self, command_id: UUID, digest: str) -> Appended | None:
         known = self._commands.get(command_id)
@@ -64,7 +73,7 @@ class MemoryStore:
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event | EvidenceEvent],
+        events: Sequence[AnyEvent],
         *,
         expected: int,
         command_id: UUID,
@@ -89,11 +98,12 @@ class MemoryStore:
                 "recorded_at": datetime.now(UTC),
             }
             raw = (stored.type, stored.schema, stored.data)
-            self.log.append(
-                RecordedEvidence(**place, event=decode_evidence(*raw))
-                if stored.type in EVIDENCE_TYPES
-                else Recorded(**place, event=decode(*raw))
-            )
+            if stored.type in EVIDENCE_TYPES:
+                self.log.append(RecordedEvidence(**place, event=decode_evidence(*raw)))
+            elif stored.type in REVIEW_TYPES:
+                self.log.append(RecordedReview(**place, event=decode_review(*raw)))
+            else:
+                self.log.append(Recorded(**place, event=decode(*raw)))
         appended = Appended(
             stream_id=stream_id,
             first_version=expected + 1,
@@ -106,13 +116,13 @@ class MemoryStore:
     async def types(self, stream_id: UUID, first: int, last: int) -> tuple[str, ...]:
         return tuple(r.type for r in self._stream(stream_id) if first <= r.version <= last)
 
-    async def after(self, position: int, limit: int) -> Sequence[Recorded | RecordedEvidence]:
+    async def after(self, position: int, limit: int) -> Sequence[AnyRecorded]:
         await asyncio.sleep(0)
         return self.log[position : position + limit]
 
     async def stream_after(
         self, stream_id: UUID, version: int, limit: int
-    ) -> Sequence[Recorded | RecordedEvidence]:
+    ) -> Sequence[AnyRecorded]:
         return [r for r in self._stream(stream_id) if r.version > version][:limit]
 
     @asynccontextmanager

@@ -7,12 +7,13 @@ from shared.ids import derived_id
 
 
 class StartReview(Body):
-    """Nothing more to say."""
+    """The incident is reviewed; the review that begins has the id that is answered."""
 
     COMMAND = c.StartReview
 
     def order(self, who: Who) -> c.StartReview:
-        return c.StartReview(actor=who.actor, now=who.now)
+        review_id = derived_id("review", who.command_id)
+        return c.StartReview(actor=who.actor, now=who.now, review_id=review_id)
 
 
 class Close(Body):

@@ -79,11 +79,11 @@ def start_review(incident: Incident, command: c.StartReview, check: Check) -> Se
     if incident.state is State.IN_REVIEW:
         return check.already_so()
     check.settle()
-    return [e.ReviewStarted(actor=check.actor, at=command.now)]
+    return [e.ReviewStarted(actor=check.actor, at=command.now, review_id=command.review_id)]
 
 
 def close(incident: Incident, command: c.CloseIncident, check: Check) -> Sequence[e.Event]:
-    """End it once every duty that has a record here is done (I6); SEV0/1 by an executive."""
+    """End it once every duty is done (I6), here and beside it; SEV0/1 by an executive."""
     if incident.state is State.CLOSED and incident.classification is command.disposition:
         return check.already_so()
     check.need_role(
@@ -91,7 +91,7 @@ def close(incident: Incident, command: c.CloseIncident, check: Check) -> Sequenc
         f"closing {incident.severity} needs executive_incident_manager",
     )
     for duty in DUTIES:
-        for code, detail in duty.open(incident):
+        for code, detail in duty.open(incident, command.around):
             check.need(False, code, detail)
     check.settle()
     return [
@@ -100,7 +100,7 @@ def close(incident: Incident, command: c.CloseIncident, check: Check) -> Sequenc
             at=command.now,
             disposition=command.disposition,
             note=command.note,
-            checklist={duty.name: duty.told(incident) for duty in DUTIES},
+            checklist={duty.name: duty.told(incident, command.around) for duty in DUTIES},
         )
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from services.cases.domain.values import (
+    ALONE,
     NO_POLICY,
     NOBODY,
     Actor,
@@ -17,6 +18,7 @@ from services.cases.domain.values import (
     Member,
     Policy,
     Scope,
+    Surroundings,
 )
 from services.cases.domain.vocabulary import (
     ActionKind,
@@ -225,13 +227,18 @@ class MarkRecovered(_Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartReview(_Order):
-    pass
+    """``review_id`` is the review that begins with it."""
+
+    review_id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseIncident(_Order):
+    """``around`` is what the shell read of evidence and review; without it nothing is known."""
+
     disposition: Classification = Classification.TRUE_POSITIVE
     note: str = ""
+    around: Surroundings = ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ CODES = {
     "affected_customers_open": "neither a list of affected customers nor a decision that none are",
     "customers_affected": "a list of affected customers says otherwise",
     "actions_open": "an action is still open",
+    "evidence_open": "an item of evidence is not sealed with its retention set (I6)",
+    "review_open": "the review of a SEV0 to SEV2 is neither signed off nor waived (I6)",
     "obligations_open": "an obligation is neither met, nor ruled out, nor waived (I6)",
     "text_missing": "a text has to be given",
     "field_missing": "the case-management policy demands a field that is not filled (R29)",

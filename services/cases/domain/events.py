@@ -248,7 +248,9 @@ class IncidentRecovered(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewStarted(_Fact):
-    pass
+    """None: before reviews had a log of their own."""
+
+    review_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

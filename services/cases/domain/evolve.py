@@ -100,7 +100,12 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
         case e.IncidentRecovered():
             return replace(incident, state=State.RECOVERED, recovered_at=event.at)
         case e.ReviewStarted():
-            return replace(incident, state=State.IN_REVIEW)
+            return replace(
+                incident,
+                state=State.IN_REVIEW,
+                review_id=event.review_id,
+                review_by=event.actor.id,
+            )
         case e.IncidentClosed():
             return replace(incident, state=State.CLOSED, classification=event.disposition)
         case e.NoCustomersAffectedDeclared():

@@ -104,6 +104,8 @@ class Incident:
     confirmed_at: datetime | None = None
     contained_at: datetime | None = None
     recovered_at: datetime | None = None
+    review_id: UUID | None = None
+    review_by: str = ""
     scope: Scope | None = None
     scope_version: int = 0
 

@@ -17,9 +17,9 @@ from services.cases.domain.vocabulary import (
 )
 
 __all__ = [
-    "NOBODY", "NO_POLICY", "SYSTEM", "Actor", "Assessment", "Contribution", "Counterpart",
+    "ALONE", "NOBODY", "NO_POLICY", "SYSTEM", "Actor", "Assessment", "Contribution", "Counterpart",
     "Criterion", "Detection", "Entity", "Member", "Phase", "Policy", "Scope", "Selector",
-    "indicator_id",
+    "Surroundings", "indicator_id",
 ]  # fmt: skip
 
 _INDICATORS = UUID("0a7b6d52-3a2f-5c0e-8d67-70c51a000002")
@@ -167,7 +167,22 @@ class Policy:
     phases: tuple[Phase, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the shell read of the aggregates beside the incident, for its closing (I6).
+
+    ``evidence_open``: id and sentence of each item that is not secured. ``review``: the state of
+    the newest review. ``covered``: open actions that go on as improvement items of a review.
+    """
+
+    evidence_open: tuple[tuple[UUID, str], ...] = ()
+    evidence_secured: int = 0
+    review: str = "none"
+    covered: frozenset[UUID] = frozenset()
+
+
 NOBODY = Counterpart()
+ALONE = Surroundings()
 NO_POLICY = Policy()
 
 

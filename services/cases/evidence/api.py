@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from services.cases.api_commands import IdempotencyKey, IfMatch
+from services.cases.edge import IdempotencyKey, IfMatch
 from services.cases.evidence.bodies import VERBS, EvidenceBody, Register, VerifyIntegrity
 from services.cases.evidence.domain import commands as c
 from services.cases.evidence.domain.rules import RULES

@@ -1,6 +1,6 @@
 """Events of evidence as they are stored; the same rules as `services.cases.codec`.
 
-One log, two aggregates: the type's name tells them apart, and a test keeps the names disjoint.
+One log, three aggregates: the type's name tells them apart, and a test keeps the names disjoint.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ from services.cases.codec import SCHEMA, Encoded, UnknownEventError
 from services.cases.codec import encode as encode_incident
 from services.cases.domain.events import Event
 from services.cases.evidence.domain.events import EvidenceEvent
+from services.cases.review.codec import encode_review
+from services.cases.review.domain.events import ReviewEvent
 
 __all__ = ["EVIDENCE_TYPES", "decode_evidence", "encode_any", "encode_evidence"]
 
@@ -27,10 +29,12 @@ def encode_evidence(event: EvidenceEvent) -> Encoded:
     return Encoded(_NAMES[type(event)], SCHEMA, _encoder.encode(event).decode())
 
 
-def encode_any(event: Event | EvidenceEvent) -> Encoded:
-    """Return *event* of either aggregate as it is stored."""
+def encode_any(event: Event | EvidenceEvent | ReviewEvent) -> Encoded:
+    """Return *event* of any aggregate as it is stored."""
     if isinstance(event, EvidenceEvent):
         return encode_evidence(event)
+    if isinstance(event, ReviewEvent):
+        return encode_review(event)
     return encode_incident(event)
 
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.cases.codec import Encoded
-from services.cases.domain.events import Event
-from services.cases.evidence.domain.events import EvidenceEvent
-from services.cases.store import Appended
+from services.cases.store import AnyEvent, Appended
 from shared.db import is_transient
 
 __all__ = ["Ask", "GroupCommit", "Result"]
@@ -26,7 +24,7 @@ class Ask:
     """One append that somebody waits for."""
 
     stream_id: UUID
-    events: Sequence[Event | EvidenceEvent]
+    events: Sequence[AnyEvent]
     encoded: Sequence[Encoded]
     expected: int
     command_id: UUID

@@ -1,10 +1,12 @@
 """People talking to the cases service: reads the version, sends the verb, shows the answer."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
+from shared.clock import rfc3339, utc_now
 from tests.support.world import World
 
 __all__ = ["People"]
@@ -37,6 +39,7 @@ class People:
             "otto": ["operator"],
             "eve": ["evidence_custodian"],
             "carl": ["evidence_custodian"],
+            "dan": ["detection_engineer"],
             "lena": ["legal"],
         }[person]
         return {"Authorization": f"Bearer {self.world.token(person, *roles)}"}
@@ -106,6 +109,57 @@ class People:
             await self.does("rita", incident, "assess-indicator", rationale="seen", **body)
         await self.does("rita", incident, "confirm", rationale="real", justification="plain")
         return incident
+
+    async def reviews(self, person: str, review: str, verb: str, **body: Any) -> dict[str, Any]:
+        """Give a command on a review that is accepted; return the answer."""
+        answer = await self.asks(person, review, verb, body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def asks(
+        self, person: str, review: str, verb: str, body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        """Give a command on a review, at the version that is current."""
+        seen = await self.get("anna", f"/v1/reviews/{review}")
+        return await self.client.post(
+            f"/v1/reviews/{review}/{verb}",
+            json=body or {},
+            headers={"If-Match": f'"{seen.json()["version"]}"', **self.bearer(person)},
+        )
+
+    async def in_review(self) -> tuple[str, str]:
+        """Return an incident that is under review, and the review."""
+        incident = await self.confirmed("evil.example")
+        action = await self.does(
+            "sam", incident, "record-action", kind="containment", text="Disable root", owner="sam"
+        )
+        key = action["created"]["action_id"]
+        await self.does("sam", incident, "update-action", action_id=key, status="done")
+        await self.does("rita", incident, "contain", criteria=[{"text": "gone", "met": True}])
+        await self.does(
+            "sam", incident, "record-root-cause", status="determined", cause="a weak password"
+        )
+        await self.does("sam", incident, "draft-recovery-plan", steps=["Rotate keys"])
+        await self.does("rita", incident, "approve-recovery-plan", version=1)
+        await self.does("rita", incident, "eradicate", verification="nothing found")
+        until = rfc3339(utc_now() + timedelta(days=14))
+        await self.does("sam", incident, "recover", verification="passed", monitoring_until=until)
+        await self.does("rita", incident, "declare-no-customers-affected", reason="empty mailbox")
+        started = await self.does("rita", incident, "start-review")
+        return incident, str(started["created"]["review_id"])
+
+    async def signed_off(self, review: str) -> None:
+        """Hold the review and have it signed off."""
+        await self.reviews(
+            "sam", review, "record-summary", sequence="At night.", technical_summary="A password."
+        )
+        text = "Seen late."
+        await self.reviews(
+            "rita", review, "evaluate-response", sufficient=True, complete=True, text=text
+        )
+        await self.reviews("rita", review, "submit", no_lessons_reason="nothing new")
+        await self.reviews("rob", review, "sign-off")
 
     async def investigating(self) -> str:
         """Return an incident whose v-team has been formed."""

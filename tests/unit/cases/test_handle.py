@@ -7,10 +7,9 @@ import pytest
 
 from services.cases.domain import commands as c
 from services.cases.domain.errors import NotAllowed
-from services.cases.domain.events import Event, NoteAdded
-from services.cases.evidence.domain.events import EvidenceEvent
+from services.cases.domain.events import NoteAdded
 from services.cases.handle import ATTEMPTS, Done, UnknownIncidentError, handle
-from services.cases.store import Appended, VersionConflict
+from services.cases.store import AnyEvent, Appended, VersionConflict
 from shared.ids import uuid7
 from tests.support.incidents import NOW, SR, ST, SYS, command, detection, story
 from tests.support.memory_store import MemoryStore
@@ -28,7 +27,7 @@ class Contested(MemoryStore):
     async def append(
         self,
         stream_id: UUID,
-        events: Sequence[Event | EvidenceEvent],
+        events: Sequence[AnyEvent],
         *,
         expected: int,
         command_id: UUID,

@@ -14,9 +14,11 @@ from services.cases.domain.duties import DUTIES
 from services.cases.domain.errors import CODES, NotAllowed
 from services.cases.domain.incident import Incident, decide, evolve, fold
 from services.cases.domain.state import MANDATORY_KINDS
+from services.cases.domain.values import Surroundings
 from services.cases.domain.vocabulary import State
 from tests.support.given import Given, given
 from tests.support.incidents import (
+    ACTION,
     ASSESSMENT,
     EM,
     EVERYONE,
@@ -181,24 +183,55 @@ def test_i6_closing_needs_every_duty_done() -> None:
         root_cause=v.RootCauseStatus.HYPOTHESISED,
         affected_version=0,
         none_affected=False,
+        obligations={UUID(int=71): v.Standing.UNDECIDED},
     )
     for event in decide(undone, command(c.RecordAction, ST)):
         undone = evolve(undone, event)
+    around = Surroundings(evidence_open=((UUID(int=81), "not sealed"),), review="submitted")
     with pytest.raises(NotAllowed) as refusal:
-        decide(undone, command(c.CloseIncident, SR))
+        decide(undone, command(c.CloseIncident, SR, around=around))
     assert {unmet.code for unmet in refusal.value.unmet} == {
         "not_confirmed",
         "not_contained",
         "not_recovered",
         "root_cause_open",
         "affected_customers_open",
+        "obligations_open",
+        "evidence_open",
+        "review_open",
         "actions_open",
     }
     # Every duty has its refusal and its line in the checklist.
-    assert {code for duty in DUTIES for code, _ in duty.open(undone)} <= set(CODES)
+    assert {code for duty in DUTIES for code, _ in duty.open(undone, around)} <= set(CODES)
     [closed] = decide(reviewed, command(c.CloseIncident, SR))
     assert isinstance(closed, e.IncidentClosed)
     assert set(closed.checklist) == {duty.name for duty in DUTIES}
+
+
+@pytest.mark.parametrize("severity", v.Severity)
+@pytest.mark.parametrize("review", ["none", "open", "submitted", "completed", "waived"])
+def test_i6_a_review_is_done_or_waived_for_sev0_to_sev2(severity: v.Severity, review: str) -> None:
+    incident = replace(fold(story(State.IN_REVIEW)), severity=severity)
+    close = command(c.CloseIncident, EVERYONE, around=Surroundings(review=review))
+    if severity.rank >= v.Severity.SEV2.rank and review not in {"completed", "waived"}:
+        with pytest.raises(NotAllowed) as refusal:
+            decide(incident, close)
+        assert {unmet.code for unmet in refusal.value.unmet} == {"review_open"}
+    else:
+        assert len(decide(incident, close)) == 1
+
+
+def test_i6_an_open_action_is_moved_to_an_improvement_item() -> None:
+    incident = fold(story(State.IN_REVIEW))
+    for event in decide(incident, command(c.RecordAction, ST)):
+        incident = evolve(incident, event)
+    moved = Surroundings(review="completed", covered=frozenset({ACTION}))
+    with pytest.raises(NotAllowed) as refusal:
+        decide(incident, command(c.CloseIncident, SR))
+    assert {unmet.code for unmet in refusal.value.unmet} == {"actions_open"}
+    [closed] = decide(incident, command(c.CloseIncident, SR, around=moved))
+    assert isinstance(closed, e.IncidentClosed)
+    assert closed.checklist["actions"] == "2, 1 as improvement items"
 
 
 def refused_or_so_already(incident: Incident, order: c.Command) -> bool:

@@ -1,0 +1,131 @@
+"""What happened in a post-incident review.
+
+Every event names the incident, so that each can be read alone. Stored for ever: a field is only
+ever added with a default (services.cases.domain.events says the same of incidents).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.cases.domain.values import Actor
+from services.cases.domain.vocabulary import AttackVector, Severity
+from services.cases.review.domain.vocabulary import ItemTarget, LessonCategory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fact:
+    actor: Actor
+    at: datetime
+    incident_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewTimelineFrozen(_Fact):
+    """The review is of the incident's log up to ``incident_version``; the log proves the rest."""
+
+    incident_version: int
+    severity: Severity | None = None
+    started_by: str = ""
+    open_actions: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSummaryRecorded(_Fact):
+    """The sequence of events and the technical summary, with its actors (§8)."""
+
+    version: int
+    sequence: str
+    technical_summary: str
+    threat_actors: tuple[str, ...] = ()
+    unknown_vectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonRecorded(_Fact):
+    """A lapse, or a vector that was not known; what detect makes a rule proposal of (R14b)."""
+
+    lesson_id: UUID
+    category: LessonCategory
+    text: str
+    attack_vector: AttackVector = AttackVector.UNKNOWN
+    techniques: tuple[str, ...] = ()
+    no_item_reason: str = ""
+    proposed_rule: str = ""
+    rule_ids: tuple[str, ...] = ()
+    detection_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseEvaluated(_Fact):
+    sufficient: bool
+    complete: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImprovementItemCreated(_Fact):
+    item_id: UUID
+    text: str
+    owner: str
+    due: datetime
+    target: ItemTarget
+    lesson_id: UUID | None = None
+    action_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImprovementItemRescheduled(_Fact):
+    item_id: UUID
+    owner: str
+    due: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImprovementItemDone(_Fact):
+    """``reference`` is where the change can be seen."""
+
+    item_id: UUID
+    reference: str
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSubmitted(_Fact):
+    no_lessons_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSentBack(_Fact):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewCompleted(_Fact):
+    """Signed off by somebody who did not write it; ``checklist`` is what held then."""
+
+    submitted_by: str
+    checklist: Mapping[str, str]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewWaived(_Fact):
+    reason: str
+
+
+ReviewEvent = (
+    ReviewTimelineFrozen
+    | ReviewSummaryRecorded
+    | LessonRecorded
+    | ResponseEvaluated
+    | ImprovementItemCreated
+    | ImprovementItemRescheduled
+    | ImprovementItemDone
+    | ReviewSubmitted
+    | ReviewSentBack
+    | ReviewCompleted
+    | ReviewWaived
+)

@@ -1,0 +1,50 @@
+"""What was once written of reviews is readable for ever; no two aggregates share a name."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.cases.codec import EVENT_TYPES, SCHEMA, UnknownEventError
+from services.cases.evidence.codec import EVIDENCE_TYPES, encode_any
+from services.cases.review.codec import REVIEW_TYPES, decode_review
+from services.cases.review.domain.review import fold
+from tests.support.reviews import one_of_each
+
+pytestmark = pytest.mark.unit
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(GOLDEN.glob("*.json"))
+
+
+def test_every_event_type_has_its_fixture() -> None:
+    assert {path.stem for path in FILES} == {f"{name}-{SCHEMA}" for name in REVIEW_TYPES}
+
+
+def test_the_name_of_an_event_says_which_aggregate_it_is_of() -> None:
+    assert REVIEW_TYPES.keys().isdisjoint(EVENT_TYPES)
+    assert REVIEW_TYPES.keys().isdisjoint(EVIDENCE_TYPES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_a_fixture_decodes_to_what_was_meant_and_is_what_is_written(path: Path) -> None:
+    stored = json.loads(path.read_text())
+    event = decode_review(stored["type"], stored["schema"], json.dumps(stored["data"]))
+    assert event == one_of_each()[stored["type"]]
+    assert fold([event]) is not None
+    written = encode_any(event)
+    assert (written.type, written.schema) == (stored["type"], stored["schema"])
+    assert json.loads(written.data) == stored["data"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "schema", "data"),
+    [
+        ("ReviewForgotten.v1", 1, "{}"),
+        ("ReviewSubmitted.v1", 2, "{}"),
+        ("ReviewSubmitted.v1", 1, '{"no_lessons_reason": 1}'),
+    ],
+)
+def test_what_is_not_known_stops_the_reader(type_: str, schema: int, data: str) -> None:
+    with pytest.raises(UnknownEventError):
+        decode_review(type_, schema, data)
