@@ -2,8 +2,8 @@
 
 from shared.migrate import run_sql
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 # A row of `reviews` begins with the incident's ReviewStarted; `started` is what nobody opened yet.
 TABLES_SQL = """
