@@ -212,7 +212,10 @@ def public(endpoint: F) -> F:
 
 def is_guarded(route: Any) -> bool:
     """Tell whether *route* demands a role, or is marked public."""
-    if getattr(getattr(route, "endpoint", None), "__tocsin_public__", False):
+    endpoint = getattr(route, "endpoint", None)
+    if getattr(endpoint, "__tocsin_public__", False):
+        return True
+    if getattr(endpoint, "__tocsin_guard__", None):  # a plain ASGI application guards itself
         return True
     pending = [route.dependant] if hasattr(route, "dependant") else []
     while pending:

@@ -112,6 +112,11 @@ class Bus:
             raise BusUnavailableError("NATS is not connected")
         return self._client
 
+    @property
+    def connected(self) -> bool:
+        """Tell whether there is a connection now; nothing is asked of the broker."""
+        return self._client is not None and self._client.is_connected
+
     async def wait_connected(self, timeout: float) -> None:  # noqa: ASYNC109 - a bound, not a scope
         """Return once connected; BusUnavailableError after *timeout* seconds."""
         deadline = asyncio.get_running_loop().time() + timeout

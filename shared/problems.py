@@ -20,7 +20,7 @@ from shared.bus import BusUnavailableError
 from shared.db import is_transient
 from shared.trace import trace_id
 
-__all__ = ["ProblemError", "install_problem_handlers", "problem_document"]
+__all__ = ["MEDIA_TYPE", "ProblemError", "install_problem_handlers", "problem_document"]
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "2"

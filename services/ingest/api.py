@@ -24,3 +24,11 @@ async def list_quarantine(
 ) -> dict[str, Any]:
     items, following = await page(request.state.bus, cursor, limit)
     return {"items": items, "next_cursor": following}
+
+
+@router.get("/v1/refusals", summary="The last 100 requests turned away, with cause, newest first")
+async def list_refusals(
+    request: Request, _: Annotated[Principal, allow(Role.OPERATOR, Role.AUDITOR)]
+) -> dict[str, Any]:
+    """Of this process only, and forgotten when it ends."""
+    return {"items": request.state.intake.refused.listed()}

@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from services.ingest import api
-from services.ingest.doors import native
-from services.ingest.fill import look_once
+from services.ingest.doors.gate import Intake
+from services.ingest.doors.routes import doors, mount
+from services.ingest.fill import Fill
 from services.ingest.migrations import HEAD
+from services.ingest.rate import RateLimits
+from services.ingest.refusals import RefusedLately
 from services.ingest.settings import Settings
 from services.ingest.sources import SourceDirectory
 from services.ingest.writer import BlockWriter
@@ -25,11 +28,8 @@ __all__ = ["create_app"]
 class State(ServiceState):
     """What handlers find on ``request.state``."""
 
-    settings: Settings
-    sources: SourceDirectory
-    writer: BlockWriter
+    intake: Intake
     bus: Bus
-    clock: Clock
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
@@ -45,18 +45,27 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         ) as bus:
             writer = BlockWriter(bus, clock, settings.max_in_flight_bytes)
             pepper = settings.key_pepper.get_secret_value()
-            fill = Reconciler("fill", lambda: look_once(bus), 15.0)
-            async with background(writer.run(), fill.run()):
+            fill = Fill(bus, settings.stream_volume)
+            rate = settings.source_events_per_second
+            intake = Intake(
+                settings=settings,
+                sources=SourceDirectory(engine, pepper, clock, settings.key_cache_seconds),
+                writer=writer,
+                bus=bus,
+                clock=clock,
+                refused=RefusedLately(),
+                rates=RateLimits(rate) if rate else None,
+                full=fill.reason,
+            )
+            filling = Reconciler("fill", fill.look_once, 15.0)
+            async with background(writer.run(), filling.run()):
                 yield State(
                     checks={
                         "database": lambda: database_problem(engine, "ingest", HEAD),
                         "broker": bus.problem,
                     },
-                    settings=settings,
-                    sources=SourceDirectory(engine, pepper, clock, settings.key_cache_seconds),
-                    writer=writer,
+                    intake=intake,
                     bus=bus,
-                    clock=clock,
                 )
         await engine.dispose()
 
@@ -68,6 +77,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         clock=clock,
         max_body=settings.max_body_bytes + 1,  # the door itself says 413 in its own words
     )
-    app.include_router(native.router)
     app.include_router(api.router)
+    mount(app, doors(settings))
     return app

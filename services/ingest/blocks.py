@@ -1,5 +1,6 @@
 """Envelopes into blocks: at most 500 events and 512 KiB, compressed, with provable headers."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,41 +14,40 @@ from shared.cloudevents import Outgoing
 from shared.contracts.ingest import BLOCK_SUBJECT, MAX_BLOCK_BYTES, MAX_BLOCK_EVENTS
 from shared.ids import derived_id
 
-__all__ = ["build_block", "split"]
+__all__ = ["Part", "build_block", "split"]
+
+_compressor = zstandard.ZstdCompressor(level=1)  # used from the event loop only
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
-    events: int = 0
-    size: int = 2  # the array's brackets
+class Part:
+    """What of a block came from one request."""
 
-    def with_one(self, data: bytes) -> "_Room":
-        return _Room(self.events + 1, self.size + len(data) + 1)
-
-    @property
-    def fits(self) -> bool:
-        return self.events <= MAX_BLOCK_EVENTS and self.size <= MAX_BLOCK_BYTES
+    source_id: str
+    count: int
+    observed: datetime
 
 
 def split(envelopes: Sequence[Sealed]) -> Iterator[Sequence[Sealed]]:
     """Yield consecutive runs of *envelopes*, each as long as one block may be."""
-    start, room = 0, _Room()
+    start, size = 0, 2  # the array's brackets
     for index, envelope in enumerate(envelopes):
-        grown = room.with_one(envelope.data)
-        if not grown.fits and index > start:
+        grown = size + len(envelope.data) + 1
+        if (index - start == MAX_BLOCK_EVENTS or grown > MAX_BLOCK_BYTES) and index > start:
             yield envelopes[start:index]
-            start, grown = index, _Room().with_one(envelope.data)
-        room = grown
+            start, grown = index, len(envelope.data) + 3
+        size = grown
     if start < len(envelopes):
         yield envelopes[start:]
 
 
-def build_block(envelopes: Sequence[Sealed], now: datetime) -> Outgoing:
+def build_block(envelopes: Sequence[Sealed], now: datetime, parts: Sequence[Part] = ()) -> Outgoing:
     """Return the message of one block. Its id follows from its events', so that a republish after
-    a lost PubAck is recognised; its headers let a reader prove that nothing is missing."""
-    body = b"[" + b",".join(e.data for e in envelopes) + b"]"
-    packed = zstandard.ZstdCompressor(level=1).compress(body)
-    block_id = derived_id("block", *(e.id for e in envelopes))
+    a lost PubAck is recognised; its headers let a reader prove that nothing is missing: how many
+    events, of which sources how many, observed from when to when (*parts*), and the checksum."""
+    body = b"[" + b",".join([e.data for e in envelopes]) + b"]"
+    packed = _compressor.compress(body)
+    block_id = derived_id("block", *[e.id for e in envelopes])
     headers = {
         "ce-specversion": "1.0",
         "ce-id": str(block_id),
@@ -58,4 +58,11 @@ def build_block(envelopes: Sequence[Sealed], now: datetime) -> Outgoing:
         "tocsin-count": str(len(envelopes)),
         "tocsin-sha256": sha256(packed).hexdigest(),
     }
+    if parts:
+        counts: Counter[str] = Counter()
+        for part in parts:
+            counts[part.source_id] += part.count
+        headers["tocsin-sources"] = " ".join(f"{name}={n}" for name, n in counts.items())
+        headers["tocsin-observed-from"] = rfc3339(min(part.observed for part in parts))
+        headers["tocsin-observed-to"] = rfc3339(max(part.observed for part in parts))
     return Outgoing(str(block_id), BLOCK_SUBJECT, packed, headers)

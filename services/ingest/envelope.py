@@ -1,20 +1,21 @@
 """An item into an envelope: the event verbatim, beside it who sent it, when, and its identity."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import orjson
 
-from services.ingest.framing import Item
+from services.ingest.framing import Item, TooManyError
 from services.ingest.sources import Source
 from services.ingest.syslog import parse_line
 from shared.clock import rfc3339
 from shared.contracts.ingest import Logsource
-from shared.ids import derived_id, uuid7
+from shared.ids import derived_id, uuid7_texts
 
 __all__ = ["Enveloper", "Limits", "Rejected", "Sealed", "digest", "keyed_event_id"]
 
@@ -33,13 +34,13 @@ class Limits:
     max_depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """An envelope, encoded, with what the block's header needs to know of it."""
+class Sealed(msgspec.Struct, frozen=True, gc=False):
+    """An envelope, encoded, with what the block's header and the answer need to know of it."""
 
-    id: UUID
+    id: str
     data: bytes
     has_client_id: bool
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,56 +78,104 @@ class Enveloper:
         present = {name: value for name, value in common.items() if value is not None}
         self._common = orjson.dumps(present)[1:-1]
 
+    def seal_all(
+        self, items: Iterable[Item], most: int = 1 << 30, most_bytes: int = 1 << 40
+    ) -> tuple[list[Sealed], list[Rejected]]:
+        """Return the envelopes of *items* and, apart, those that cannot have one.
+
+        TooManyError beyond *most* items, or *most_bytes* of envelopes: labels that a protocol
+        states once for thousands of events stand in every envelope.
+        """
+        sealed: list[Sealed] = []
+        rejected: list[Rejected] = []
+        size = 0
+        for count, (item, spare) in enumerate(zip(items, _ids(), strict=False), 1):
+            if count > most:
+                raise TooManyError(f"a request holds at most {most} events")
+            try:
+                result = self._seal(item, spare)
+            except Exception as error:  # noqa: BLE001 - one odd item must not refuse its neighbours
+                result = Rejected(item, "unreadable", f"{type(error).__name__}: {error}")
+            if type(result) is Sealed:
+                sealed.append(result)
+                size += len(result.data)
+                if size > most_bytes:
+                    raise TooManyError(f"the events of a request grow beyond {most_bytes} bytes")
+            elif type(result) is Rejected:
+                rejected.append(result)
+        return sealed, rejected
+
     def seal(self, item: Item) -> Sealed | Rejected:
         """Return the envelope of *item*, or why it cannot have one."""
-        try:
-            return self._seal(item)
-        except Exception as error:  # noqa: BLE001 - one odd item must not refuse its neighbours
-            return Rejected(item, "unreadable", f"{type(error).__name__}: {error}")
+        sealed, rejected = self.seal_all([item])
+        return sealed[0] if sealed else rejected[0]
 
-    def _seal(self, item: Item) -> Sealed | Rejected:
-        if len(item.data) > self._limits.max_bytes:
-            detail = f"{len(item.data)} bytes; at most {self._limits.max_bytes}"
+    def _seal(self, item: Item, spare: str) -> Sealed | Rejected:
+        data = item.data
+        if len(data) > self._limits.max_bytes:
+            detail = f"{len(data)} bytes; at most {self._limits.max_bytes}"
             return Rejected(item, "oversize", detail)
-        if item.is_text:
-            return self._seal_text(item)
-        if _too_deep(item.data, self._limits.max_depth):
+        if item.flaw is not None:
+            return Rejected(item, item.flaw, "the protocol's decoder cannot read it")
+        if item.is_text and (data[:1] != b"{" or _too_deep(data, self._limits.max_depth)):
+            return self._seal_text(item, spare)
+        if _too_deep(data, self._limits.max_depth):
             return Rejected(item, "too_deep", f"nested deeper than {self._limits.max_depth}")
         try:
-            event = orjson.loads(item.data)
+            event = orjson.loads(data)
         except orjson.JSONDecodeError as error:
+            if item.is_text:  # a line that begins like JSON and is none
+                return self._seal_text(item, spare)
             cause = "bad_encoding" if "UTF-8" in str(error) else "unparseable"
             return Rejected(item, cause, str(error))
-        if not isinstance(event, dict):
+        if type(event) is not dict:
             return Rejected(item, "not_an_object", f"an event is an object, not {_kind(event)}")
         given = self._client_id(event, item)
-        return self._sealed(given, _event_time(event), b',"raw":' + item.data)
+        time = (item.time and _read_time(item.time)) or _event_time(event)
+        claimed = f'"time":"{time}",' if time else ""
+        head = f'{{"id":"{given or spare}",{claimed}'.encode()
+        parts = [head, self._common, b',"raw":', data, b"}"]
+        if item.fields:
+            fields = orjson.dumps(item.fields)
+            if len(fields) > self._limits.max_bytes:
+                return Rejected(item, "oversize", f"{len(fields)} bytes beside the event")
+            parts[-1:] = [b',"fields":', fields, b"}"]
+        return Sealed(given or spare, b"".join(parts), given is not None, item.index)
 
-    def _seal_text(self, item: Item) -> Sealed | Rejected:
+    def _seal_text(self, item: Item, spare: str) -> Sealed | Rejected:
         try:
             line = item.data.decode()
         except UnicodeDecodeError as error:
             return Rejected(item, "bad_encoding", f"not UTF-8 at byte {error.start}")
-        fields = parse_line(line, self._now)
-        time = fields.get("time")
-        body = b',"raw":' + orjson.dumps(line) + b',"fields":' + orjson.dumps(fields)
+        fields = {**(item.fields or {}), **parse_line(line, self._now)}
+        claimed = (item.time and _read_time(item.time)) or fields.get("time")
+        time = f'"time":"{claimed}",' if isinstance(claimed, str) else ""
         given = self._client_id({}, item)
-        return self._sealed(given, time if isinstance(time, str) else None, body)
+        head = f'{{"id":"{given or spare}",{time}'.encode()
+        beside = orjson.dumps(fields)
+        if len(beside) > 3 * self._limits.max_bytes:
+            return Rejected(item, "oversize", f"{len(beside)} bytes beside the event")
+        raw = b',"raw":' + orjson.dumps(line) + b',"fields":' + beside + b"}"
+        return Sealed(given or spare, head + self._common + raw, given is not None, item.index)
 
-    def _client_id(self, event: Mapping[str, Any], item: Item) -> UUID | None:
-        """Return the identity that the client gave: an event_id, or the request's key."""
+    def _client_id(self, event: Mapping[str, Any], item: Item) -> str | None:
+        """Return the identity that the client gave: the protocol's, the event's, the request's."""
+        if item.key is not None:
+            return str(derived_id("event", self._source.tenant, self._source.id, item.key))
         own = event.get("event_id")
-        if isinstance(own, str) and len(own) == 36 and own.count("-") == 4:
-            return derived_id("event", self._source.tenant, self._source.id, own)
+        if type(own) is str and len(own) == 36 and own.count("-") == 4:
+            return str(derived_id("event", self._source.tenant, self._source.id, own))
         if self._key is not None:
-            return keyed_event_id(self._source, self._key, item)
+            return str(keyed_event_id(self._source, self._key, item))
         return None
 
-    def _sealed(self, given: UUID | None, time: str | None, body: bytes) -> Sealed:
-        identity = given or uuid7()
-        claimed = f'"time":"{time}",' if time else ""
-        head = f'{{"id":"{identity}",{claimed}'.encode()
-        return Sealed(identity, head + self._common + body + b"}", given is not None)
+
+def _ids() -> Iterator[str]:
+    """Yield new ids, drawn in growing bundles: one is cheap for one, and many for many."""
+    bundle = 1
+    while True:
+        yield from uuid7_texts(bundle)
+        bundle = min(512, bundle * 8)
 
 
 def keyed_event_id(source: Source, key: str, item: Item) -> UUID:
@@ -135,7 +184,8 @@ def keyed_event_id(source: Source, key: str, item: Item) -> UUID:
     Its bytes are part of it: a key that a careless client uses twice must not make different events
     the same one.
     """
-    return derived_id("event", source.tenant, source.id, key, item.index, digest(item.data))
+    causes = (source.tenant, source.id, key, item.index, digest(item.data))
+    return derived_id("event", *causes)
 
 
 def digest(data: bytes) -> str:
@@ -180,14 +230,32 @@ def _event_time(event: Mapping[str, Any]) -> str | None:
     return None
 
 
+# Length of "YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z" → what makes it microseconds.
+_PADDING = {20: ".000000Z", 24: "000Z", 27: "Z"}
+
+
 def _read_time(value: object) -> str | None:
-    """Return an instant as RFC 3339, from ISO 8601 text (UTC when it names no offset) or epoch."""
+    """Return an instant as RFC 3339, from ISO 8601 text (UTC when it names no offset) or epoch in
+    seconds, milliseconds, microseconds or nanoseconds, which their size tells apart."""
     try:
         if isinstance(value, str):
+            end = _PADDING.get(len(value))
+            if (
+                end
+                and value[-1] == "Z"
+                and value[7] == "-"
+                and value[13] == ":" == value[16]
+                and (len(value) == 20 or value[19] == ".")
+            ):
+                datetime.fromisoformat(value)  # it is one, and needs no more than padding
+                return f"{value[:10]}T{value[11:-1]}{end}"
             time = datetime.fromisoformat(value.strip().replace(",", "."))
             return rfc3339(time if time.tzinfo else time.replace(tzinfo=UTC))
         if isinstance(value, int | float) and not isinstance(value, bool):
-            seconds = value / 1000 if value > 1e11 else value  # milliseconds since 1973 on
+            seconds = value
+            for _ in range(3):  # milliseconds since 1973 on, and so forth
+                if seconds > 1e11:
+                    seconds = seconds / 1000
             return rfc3339(datetime.fromtimestamp(seconds, UTC)) if seconds > 1e8 else None
     except (ValueError, OverflowError, OSError):
         return None

@@ -4,15 +4,18 @@ Framing never decides whether an item is any good; it only finds where it begins
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-__all__ = ["Item", "UnframeableError", "frame_json", "frame_text"]
+__all__ = ["Item", "TooManyError", "UnframeableError", "frame_json", "frame_text", "too_many"]
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
+# As many commas as this, and an array is walked instead of decoded at once: a value a comma would
+# take a gigabyte for a body of 64 MiB.
+_MANY = 500_000
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -20,66 +23,93 @@ class UnframeableError(Exception):
     """It cannot even be told where items begin and end (400)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One item: its index in the request, its bytes, and what they are."""
+class TooManyError(Exception):
+    """The body holds more than a request may (413); the message names the bound."""
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One item: its index in the request, its bytes, and what the protocol says of it.
+
+    *key* is the identity that the client gave it, *time* the instant that the protocol claims
+    (RFC 3339 text, or epoch in seconds to nanoseconds), *fields* what stands beside the event, and
+    *flaw* why the protocol's own decoder could not read it (then it goes to quarantine).
+    """
 
     index: int
     data: bytes
     is_text: bool = False
+    key: str | None = None
+    time: str | float | None = None
+    fields: Mapping[str, Any] | None = None
+    flaw: str | None = None
 
 
-def frame_text(body: bytes) -> Iterator[Item]:
-    """Yield the non-empty lines of a text body."""
-    lines = body.removeprefix(_BOM).split(b"\n")
-    for index, line in enumerate(lines):
+def frame_text(body: bytes, most: int = 1 << 30) -> list[Item]:
+    """Return the non-empty lines of a text body; TooManyError beyond *most*."""
+    if body.count(b"\n") > 2 * most:
+        raise too_many(most)
+    items = []
+    for index, line in enumerate(body.removeprefix(_BOM).split(b"\n")):
         stripped = line.rstrip(b"\r")
-        if stripped.strip():
-            yield Item(index, stripped, is_text=True)
+        if stripped and not stripped.isspace():
+            items.append(Item(index, stripped, True))
+    return _at_most(items, most)
 
 
-def frame_json(body: bytes) -> Iterator[Item]:
-    """Yield the items of a JSON body, whichever of the three forms it has.
+def frame_json(body: bytes, most: int = 1 << 30) -> list[Item]:
+    """Return the items of a JSON body, whichever of the three forms it has.
 
     An array is one document. Where every line looks like an object, lines; else documents one
     after another, however they are laid out; and where that fails, lines of which some are broken
-    (a broken line must not spoil the others). UnframeableError when none of these fits.
+    (a broken line must not spoil the others). UnframeableError when none of these fits,
+    TooManyError beyond *most* items.
     """
     body = body.removeprefix(_BOM).strip(_SPACE)
     if not body:
-        return iter(())
+        return []
     if body[:1] == b"[":
-        return _array(body)
+        return _array(body, most)
     if body[:1] != b"{":
         raise UnframeableError("the body is neither a JSON object nor an array of them")
-    lines = list(_lines(body))
-    if len(lines) > 1 and all(line.data[0] == 0x7B and line.data[-1] == 0x7D for line in lines):
-        return iter(lines)
+    lines: list[Item] = []
+    if body.count(b"\n") <= 2 * most:
+        lines = [
+            Item(index, stripped)
+            for index, line in enumerate(body.split(b"\n"))
+            if (stripped := line.strip(_SPACE))
+        ]
+        if len(lines) > 1 and all(i.data[0] == 0x7B and i.data[-1] == 0x7D for i in lines):
+            return _at_most(lines, most)
     try:
-        return iter(_documents(body, inside_array=False))
+        return _documents(body, most, inside_array=False)
     except UnframeableError:
         if len(lines) > 1:
-            return iter(lines)
+            return _at_most(lines, most)
         raise
 
 
-def _array(body: bytes) -> Iterator[Item]:
+def too_many(most: int) -> TooManyError:
+    return TooManyError(f"a request holds at most {most} events")
+
+
+def _at_most(items: list[Item], most: int) -> list[Item]:
+    if len(items) > most:
+        raise too_many(most)
+    return items
+
+
+def _array(body: bytes, most: int) -> list[Item]:
+    if body.count(b",") > _MANY:
+        return _documents(body, most, inside_array=True)
     try:
         items = _raw_list.decode(body)
     except (msgspec.DecodeError, RecursionError):
         # It refuses the array for one odd element (half a surrogate pair, say): walk them instead.
-        return iter(_documents(body, inside_array=True))
-    return (Item(index, bytes(raw)) for index, raw in enumerate(items))
+        return _documents(body, most, inside_array=True)
+    return _at_most([Item(index, bytes(raw)) for index, raw in enumerate(items)], most)
 
 
-def _lines(body: bytes) -> Iterator[Item]:
-    for index, line in enumerate(body.split(b"\n")):
-        stripped = line.strip(_SPACE)
-        if stripped:
-            yield Item(index, stripped)
-
-
-def _documents(body: bytes, *, inside_array: bool) -> list[Item]:
+def _documents(body: bytes, most: int, *, inside_array: bool) -> list[Item]:
     """Return documents one after another, or the elements of an array."""
     try:
         text = body.decode()
@@ -96,6 +126,8 @@ def _documents(body: bytes, *, inside_array: bool) -> list[Item]:
             position += 1
         if position == len(text):
             return items
+        if len(items) == most:
+            raise too_many(most)
         try:
             _, end = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:

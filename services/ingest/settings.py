@@ -1,5 +1,6 @@
 """Settings of ingest (``TOCSIN_INGEST_*``)."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr
@@ -25,3 +26,33 @@ class Settings(ServiceSettings):
     max_depth: int = Field(32, ge=2, le=200, description="nesting of a JSON event")
     max_in_flight_bytes: int = Field(64 * MIB, description="held for all requests together")
     key_cache_seconds: float = Field(10.0, ge=0, description="how late a revoked key is noticed")
+    source_events_per_second: float | None = Field(
+        None, gt=0, description="of each source; beyond it 429. Unlimited by default"
+    )
+    stream_volume: Path | None = Field(
+        None, description="where NATS keeps its streams, if on this machine: 503 below 10 % free"
+    )
+    elastic_version: str = Field(
+        "8.17.0", description="that Elasticsearch clients are told in the handshake"
+    )
+    syslog_host: str = Field("127.0.0.1", description="where the syslog listeners listen")
+    syslog_tls_port: int | None = Field(
+        None, ge=0, le=65535, description="RFC 5425 (6514); off by default"
+    )
+    syslog_tcp_port: int | None = Field(
+        None, ge=0, le=65535, description="plaintext; off by default"
+    )
+    syslog_udp_port: int | None = Field(
+        None, ge=0, le=65535, description="plaintext and lossy; off by default"
+    )
+    syslog_tls_certificate: Path | None = Field(None, description="PEM chain of the listener")
+    syslog_tls_key: Path | None = Field(None, description="its key, PEM")
+    syslog_tls_client_ca: Path | None = Field(
+        None, description="whose certificates senders must show; required with TLS"
+    )
+    syslog_senders: dict[str, str] = Field(
+        default_factory=dict,
+        description="who sends → source id (JSON): an address or network, `cn:<name>`,"
+        " `san:<name>` or `sha256:<fingerprint>` of a client certificate",
+    )
+    syslog_connections: int = Field(1000, ge=1, description="open at the same time")

@@ -2,17 +2,18 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from uuid import UUID
+from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.ingest.blocks import build_block, split
+from services.ingest.blocks import Part, build_block, split
 from services.ingest.envelope import Sealed
 from shared.bus import Bus, BusUnavailableError
 from shared.clock import Clock
+from shared.cloudevents import Outgoing
 from shared.topology import EVENTS
 
 __all__ = ["BlockWriter", "OverloadedError"]
@@ -33,7 +34,9 @@ class OverloadedError(Exception):
 
 @dataclass(slots=True)
 class _Waiting:
-    envelopes: list[Sealed]
+    source_id: str
+    observed: datetime
+    envelopes: Sequence[Sealed]
     done: asyncio.Future[None] = field(default_factory=asyncio.Future)
 
 
@@ -46,7 +49,7 @@ class BlockWriter:
         self._bytes = 0
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENT_COMMITS)
-        self._recent: OrderedDict[UUID, None] = OrderedDict()
+        self._recent: OrderedDict[str, None] = OrderedDict()
         self._commits: set[asyncio.Task[None]] = set()
 
     def is_overloaded(self, more: int = 0) -> bool:
@@ -54,39 +57,46 @@ class BlockWriter:
         return self._bytes + more > self._max_bytes
 
     @contextmanager
-    def held(self, size: int) -> Iterator[None]:
-        """Count *size* bytes of a request in hand among what is held."""
-        self._bytes += size
-        _held.set(self._bytes)
-        try:
-            yield
-        finally:
-            self._bytes -= size
+    def held(self, size: int = 0) -> Iterator[Callable[[int], None]]:
+        """Count *size* bytes of a request in hand among what is held; yield how to count more."""
+        mine = 0
+
+        def more(size: int) -> None:
+            nonlocal mine
+            mine += size
+            self._bytes += size
             _held.set(self._bytes)
 
-    async def write(self, source_id: str, envelopes: Sequence[Sealed]) -> int:
-        """Return how many of *envelopes* were known already, once all of them are durable.
+        more(size)
+        try:
+            yield more
+        finally:
+            more(-mine)
+
+    async def write(
+        self, source_id: str, envelopes: Sequence[Sealed], observed: datetime
+    ) -> frozenset[int]:
+        """Return the indexes of those known already, once all of *envelopes* are durable.
 
         Only ids that a client gave are compared: identical lines without one are evidence, each.
         Raises BusUnavailableError when the broker did not confirm, OverloadedError when too much
         is waiting; in both cases the sender has to repeat the request.
         """
-        fresh = self._without_known(envelopes)
-        duplicates = len(envelopes) - len(fresh)
+        fresh, known = self._without_known(envelopes)
         if not fresh:
-            return duplicates
-        size = sum(len(e.data) for e in fresh)
+            return known
+        size = sum([len(e.data) for e in fresh])
         # A request that is alone always passes, or one of unusual size could never be answered.
         if self._bytes and self.is_overloaded(size):
             raise OverloadedError
-        waiting = _Waiting(fresh)
+        waiting = _Waiting(source_id, observed, fresh)
         with self.held(size):
             self._waiting.append(waiting)
             self._wake.set()
             await waiting.done
         self._remember(fresh)
         _accepted.labels(source_id).inc(len(fresh))
-        return duplicates
+        return known
 
     async def run(self) -> None:
         """Commit what is waiting, until cancelled."""
@@ -105,13 +115,13 @@ class BlockWriter:
                 task.add_done_callback(self._commits.discard)
         finally:
             for waiting in self._waiting:
-                waiting.done.set_exception(BusUnavailableError("shutting down"))
+                if not waiting.done.done():
+                    waiting.done.set_exception(BusUnavailableError("shutting down"))
             await asyncio.gather(*self._commits, return_exceptions=True)
 
     async def _commit(self, taken: list[_Waiting]) -> None:
         try:
-            everything = [e for waiting in taken for e in waiting.envelopes]
-            blocks = [build_block(run, self._clock()) for run in split(everything)]
+            blocks = list(_blocks(taken, self._clock()))
             await asyncio.gather(*(self._bus.publish(b, stream=EVENTS.name) for b in blocks))
             for block in blocks:
                 _block_events.observe(int(block.headers["tocsin-count"]))
@@ -130,16 +140,21 @@ class BlockWriter:
         finally:
             self._slots.release()
 
-    def _without_known(self, envelopes: Sequence[Sealed]) -> list[Sealed]:
-        seen: set[UUID] = set()
-        fresh = []
+    def _without_known(
+        self, envelopes: Sequence[Sealed]
+    ) -> tuple[Sequence[Sealed], frozenset[int]]:
+        if not any(e.has_client_id for e in envelopes):
+            return envelopes, frozenset()
+        seen: set[str] = set()
+        fresh, known = [], []
         for envelope in envelopes:
             if envelope.has_client_id:
                 if envelope.id in self._recent or envelope.id in seen:
+                    known.append(envelope.index)
                     continue
                 seen.add(envelope.id)
             fresh.append(envelope)
-        return fresh
+        return fresh, frozenset(known)
 
     def _remember(self, envelopes: Sequence[Sealed]) -> None:
         for envelope in envelopes:
@@ -147,3 +162,19 @@ class BlockWriter:
                 self._recent[envelope.id] = None
         while len(self._recent) > RECENT_IDS:
             self._recent.popitem(last=False)
+
+
+def _blocks(taken: Sequence[_Waiting], now: datetime) -> Iterator[Outgoing]:
+    """Yield the blocks that hold what all of *taken* wait for, in order."""
+    everything = [e for waiting in taken for e in waiting.envelopes]
+    owners = deque(Part(w.source_id, len(w.envelopes), w.observed) for w in taken)
+    for run in split(everything):
+        parts, missing = [], len(run)
+        while missing:
+            owner = owners.popleft()
+            count = min(owner.count, missing)
+            parts.append(Part(owner.source_id, count, owner.observed))
+            if owner.count > count:
+                owners.appendleft(Part(owner.source_id, owner.count - count, owner.observed))
+            missing -= count
+        yield build_block(run, now, parts)

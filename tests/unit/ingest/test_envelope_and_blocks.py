@@ -99,7 +99,7 @@ sizes = st.lists(st.integers(1, 60_000), max_size=40)
 
 @given(sizes)
 def test_blocks_hold_everything_in_order_within_bounds(wanted: Sequence[int]) -> None:
-    envelopes = [Sealed(uuid7(), b'"' + b"x" * n + b'"', False) for n in wanted]
+    envelopes = [Sealed(str(uuid7()), b'"' + b"x" * n + b'"', False) for n in wanted]
     runs = list(split(envelopes))
     assert [e for run in runs for e in run] == envelopes
     for run in runs:
@@ -109,7 +109,7 @@ def test_blocks_hold_everything_in_order_within_bounds(wanted: Sequence[int]) ->
 
 
 def test_many_small_events_fill_blocks_of_500() -> None:
-    envelopes = [Sealed(uuid7(), b"{}", False)] * 1_001
+    envelopes = [Sealed(str(uuid7()), b"{}", False)] * 1_001
     assert [len(run) for run in split(envelopes)] == [500, 500, 1]
 
 
