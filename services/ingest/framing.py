@@ -4,10 +4,12 @@ Framing never decides whether an item is any good; it only finds where it begins
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import orjson
 
 __all__ = ["Item", "TooManyError", "UnframeableError", "frame_json", "frame_text", "too_many"]
 
@@ -16,6 +18,7 @@ _SPACE = b" \t\r\n"
 # As many commas as this, and an array is walked instead of decoded at once: a value a comma would
 # take a gigabyte for a body of 64 MiB.
 _MANY = 500_000
+_BETWEEN = re.compile(rb"\}[ \t\r\n]*\{")
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -78,8 +81,14 @@ def frame_json(body: bytes, most: int = 1 << 30) -> list[Item]:
             for index, line in enumerate(body.split(b"\n"))
             if (stripped := line.strip(_SPACE))
         ]
-        if len(lines) > 1 and all(i.data[0] == 0x7B and i.data[-1] == 0x7D for i in lines):
+        if (
+            len(lines) > 1
+            and b"}{" not in body
+            and all(i.data[0] == 0x7B and i.data[-1] == 0x7D for i in lines)
+        ):
             return _at_most(lines, most)
+    if (objects := _objects(body, most)) is not None:
+        return _at_most(objects, most)
     try:
         return _documents(body, most, inside_array=False)
     except UnframeableError:
@@ -107,6 +116,27 @@ def _array(body: bytes, most: int) -> list[Item]:
         # It refuses the array for one odd element (half a surrogate pair, say): walk them instead.
         return _documents(body, most, inside_array=True)
     return _at_most([Item(index, bytes(raw)) for index, raw in enumerate(items)], most)
+
+
+def _objects(body: bytes, most: int) -> list[Item] | None:
+    """Return the objects that stand one after another, or None when the cheap way does not do.
+
+    Cut wherever a brace closes and another opens. Where that was inside of a text, the halves are
+    no JSON; where every piece is an object, there is no other way to read the body.
+    """
+    pieces = _BETWEEN.split(body, most)
+    if len(pieces) > most:  # the walk below says whether it is really that many
+        return None
+    last = len(pieces) - 1
+    items = []
+    for index, piece in enumerate(pieces):
+        data = (b"{" if index else b"") + piece + (b"}" if index < last else b"")
+        try:
+            orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return None
+        items.append(Item(index, data))
+    return items
 
 
 def _documents(body: bytes, most: int, *, inside_array: bool) -> list[Item]:

@@ -34,7 +34,7 @@ REQUIRED = ("id", "source", "type", "specversion")
 
 
 class _Structured(msgspec.Struct):
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_data = msgspec.json.Decoder(_Structured).decode
@@ -126,7 +126,7 @@ def _structured(item: Item) -> Item:
         return _item(item.index, attributes, data, is_text=True)
     if isinstance(event.get("data"), str):
         return _item(item.index, attributes, event["data"].encode(), is_text=True)
-    return _item(item.index, attributes, bytes(raw) if raw is not None else b"", is_text=False)
+    return _item(item.index, attributes, bytes(raw), is_text=False)
 
 
 def _item(index: int, attributes: Mapping[str, Any], data: bytes, *, is_text: bool) -> Item:

@@ -39,7 +39,7 @@ MAX_ACKS = 10_000
 
 
 class _Event(msgspec.Struct):
-    event: msgspec.Raw | None = None
+    event: msgspec.Raw = msgspec.Raw(b"")
     time: Any = None
     host: Any = None
     source: Any = None
@@ -188,14 +188,14 @@ def _event(item: Item) -> Item:
     try:
         found = _decode_event(item.data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return item
+        return Item(item.index, item.data, flaw="unparseable")
     index = item.index
     fields = dict(found.fields) if isinstance(found.fields, dict) else {}
     for name in _LABELS:
         if (value := getattr(found, name)) is not None:
             fields[name] = value
     time = _time(found.time)
-    event = bytes(found.event) if found.event is not None else b"null"
+    event = bytes(found.event) or b"null"
     if event[:1] in b"{[":
         return Item(index, event, False, None, time, fields or None)
     text = _text(event) if event[:1] == b'"' else event.decode().removeprefix("null")

@@ -8,27 +8,17 @@ import orjson
 import pytest
 import pytest_asyncio
 import zstandard
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.ingest.app import create_app
-from services.ingest.keys import ApiKey
 from services.ingest.settings import Settings
-from services.ingest.sources import Source, issue_key, register
+from services.ingest.sources import Source
 from shared.clock import utc_now
-from shared.contracts.ingest import QuarantinedV1, decode_block
+from shared.contracts.ingest import QuarantinedV1
+from tests.support.ingest import events_of, is_ready, make_key
 from tests.support.waiting import until
 from tests.support.world import World
 
 pytestmark = pytest.mark.integration
-
-
-async def make_key(world: World, source: Source, **kwargs: object) -> ApiKey:
-    engine = create_async_engine(world.admin_dsn.replace("postgresql:", "postgresql+asyncpg:"))
-    async with engine.begin() as connection:
-        await register(connection, source, utc_now())
-        key = await issue_key(connection, source.id, "", utc_now(), **kwargs)  # type: ignore[arg-type]
-    await engine.dispose()
-    return key
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -37,20 +27,8 @@ async def door(world: World):  # type: ignore[no-untyped-def]
     settings = world.settings(Settings, max_body_bytes=100_000, max_event_bytes=2_000)
     async with world.running(create_app(settings)) as client:
         client.headers["authorization"] = f"Bearer {key}"
-        await until(lambda: _ready(client))
+        await until(lambda: is_ready(client))
         yield client
-
-
-async def _ready(client: httpx.AsyncClient) -> bool:
-    return (await client.get("/readyz")).status_code == 200
-
-
-async def events_of(world: World) -> list[dict]:  # type: ignore[type-arg]
-    return [
-        envelope
-        for _, headers, body in await world.messages("EVENTS")
-        for envelope in decode_block(headers, body)
-    ]
 
 
 async def test_json_lines_are_durable_verbatim_and_labelled(
@@ -192,7 +170,7 @@ async def test_an_item_of_any_size_is_kept_whole(world: World, door: httpx.Async
     settings = world.settings(Settings, max_body_bytes=4_000_000)
     item = orjson.dumps({"a": "x" * 1_500_000})
     async with world.running(create_app(settings)) as client:
-        await until(lambda: _ready(client))
+        await until(lambda: is_ready(client))
         answer = await client.post(
             "/v1/events", content=item, headers={"authorization": door.headers["authorization"]}
         )
@@ -204,7 +182,7 @@ async def test_an_item_of_any_size_is_kept_whole(world: World, door: httpx.Async
 
 async def test_too_many_items_are_413(world: World, door: httpx.AsyncClient) -> None:
     async with world.running(create_app(world.settings(Settings, max_items=10))) as client:
-        await until(lambda: _ready(client))
+        await until(lambda: is_ready(client))
         answer = await client.post(
             "/v1/events",
             content=b"[" + b"1," * 10 + b"1]",
@@ -238,5 +216,5 @@ async def test_without_broker_it_answers_503_and_recovers_by_itself(
     assert ready.status_code == 503
     assert "broker" in ready.json()["missing"]
     await world.broker.start()
-    await until(lambda: _ready(door))
+    await until(lambda: is_ready(door))
     assert (await door.post("/v1/events", content=b'{"a":1}')).status_code == 202

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orjson import dumps, loads
 
-from services.ingest.framing import UnframeableError, frame_json, frame_text
+from services.ingest.framing import TooManyError, UnframeableError, frame_json, frame_text
 
 pytestmark = pytest.mark.unit
 documents = st.lists(
@@ -38,6 +38,21 @@ def test_a_broken_line_is_an_item_like_the_others() -> None:
         b'{"a":1}', b'{"b"', b'{"c":3}',
     ]  # fmt: skip
     assert [i.data for i in frame_json(b'{"b"\n{"c":3}')] == [b'{"b"', b'{"c":3}']
+
+
+def test_a_line_may_hold_several_documents() -> None:
+    body = b'{"a":"}{"} {"b":1}{"c":"} {"}\n{"d":{"e":1}}{"f":2}'
+    assert [i.data for i in frame_json(body)] == [
+        b'{"a":"}{"}', b'{"b":1}', b'{"c":"} {"}', b'{"d":{"e":1}}', b'{"f":2}',
+    ]  # fmt: skip
+
+
+def test_more_than_a_request_may_hold_is_refused_in_every_form() -> None:
+    for body in (b"{}\n" * 9, b"[" + b"1," * 8 + b"1]", b"{}" * 9, b'{"a":"}{"}' * 9):
+        with pytest.raises(TooManyError):
+            frame_json(body, 8)
+    with pytest.raises(TooManyError):
+        frame_text(b"a\n" * 9, 8)
 
 
 def test_an_empty_body_has_no_items() -> None:
