@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.detect.correlation.model import Correlation
+from services.detect.correlation.plan import NO_PLAN, Plan, make_plan
+
 from .model import Rule, RuleError
 from .parse import parse_rules
 from .values import Placeholders
@@ -15,24 +18,27 @@ _TEST_SUFFIX = ".test.yml"  # examples that lie beside the rules of a pack
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What became of every document found: documents = rules + errors + skipped."""
+    """What became of every document found: documents = rules + correlations + errors + skipped."""
 
     rules: tuple[Rule, ...]
     errors: tuple[RuleError, ...]
     skipped: tuple[RuleError, ...]
     files: int
+    correlations: tuple[Correlation, ...] = ()
+    plan: Plan = NO_PLAN
 
     @property
     def documents(self) -> int:
         """Return how many documents were looked at."""
-        return len(self.rules) + len(self.errors) + len(self.skipped)
+        found = (self.rules, self.correlations, self.errors, self.skipped)
+        return sum(map(len, found))
 
 
 def load_rules(
     places: Iterable[Path | str], placeholders: Placeholders | None = None
 ) -> LoadReport:
     """Return what the rule files under *places* (directories or files) hold."""
-    rules: dict[str, Rule] = {}
+    rules: dict[str, Rule | Correlation] = {}
     errors: list[RuleError] = []
     skipped: list[RuleError] = []
     files = 0
@@ -46,7 +52,18 @@ def load_rules(
                 errors.append(RuleError(found.path, found.line, reason))
             else:
                 rules[found.id] = found
-    return LoadReport(tuple(rules.values()), tuple(errors), tuple(skipped), files)
+    plan = make_plan(
+        [found for found in rules.values() if isinstance(found, Rule)],
+        [found for found in rules.values() if isinstance(found, Correlation)],
+    )
+    return LoadReport(
+        rules=tuple(found for found in rules.values() if isinstance(found, Rule)),
+        errors=(*errors, *plan.errors),
+        skipped=tuple(skipped),
+        files=files,
+        correlations=tuple(step.rule for step in plan.steps),
+        plan=plan,
+    )
 
 
 def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
@@ -63,7 +80,9 @@ def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
                     yield Path(folder, name)
 
 
-def _read(path: Path, placeholders: Placeholders | None) -> Iterator[Rule | RuleError]:
+def _read(
+    path: Path, placeholders: Placeholders | None
+) -> Iterator[Rule | Correlation | RuleError]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

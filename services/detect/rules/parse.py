@@ -7,6 +7,9 @@ from enum import StrEnum
 from typing import TypeVar
 from uuid import UUID, uuid5
 
+from services.detect.correlation.model import Correlation
+from services.detect.correlation.parse import About, read_correlation
+
 from .condition import WORDS, read_condition
 from .model import (
     ANYWHERE,
@@ -42,7 +45,7 @@ def parse_rule(text: str, path: str = "<text>", placeholders: Placeholders | Non
 
 def parse_rules(
     text: str, path: str, placeholders: Placeholders | None = None
-) -> Iterator[Rule | RuleError]:
+) -> Iterator[Rule | Correlation | RuleError]:
     """Yield for each YAML document in *text* its rule, or why there is none."""
     empty = True
     try:
@@ -61,20 +64,41 @@ def parse_rules(
             yield RuleError(path, 1, "holds no rule")
 
 
-def _document(tree: Tree, path: str, placeholders: Placeholders) -> Rule | RuleError:
+def _document(tree: Tree, path: str, placeholders: Placeholders) -> Rule | Correlation | RuleError:
     if not isinstance(tree, Table):
         return RuleError(path, tree.line, "a rule must be a map of keys and values")
     try:
-        for kind in ("correlation", "filter"):
-            if kind in tree.entries:
-                reason = f"{kind} rules are not supported yet"
-                return RuleError(path, tree.lines[kind], reason, unsupported=True)
+        if "filter" in tree.entries and "correlation" not in tree.entries:
+            reason = "filter rules are not supported yet"
+            return RuleError(path, tree.lines["filter"], reason, unsupported=True)
+        if "correlation" in tree.entries:
+            return read_correlation(tree, _about_correlation(tree, path))
         return _rule(tree, path, placeholders)
     except RefusedError as refusal:
         return RuleError(path, refusal.line, refusal.reason)
 
 
-def _rule(tree: Table, path: str, placeholders: Placeholders) -> Rule:
+def _about_correlation(tree: Table, path: str) -> About:
+    title = _title(tree)
+    return About(
+        id=_identity(tree, title, LogSource()),
+        title=title,
+        version=_digest(tree, {}),
+        name=_text(tree, "name") or None,
+        level=_choice(tree, "level", Level),
+        status=_choice(tree, "status", Status),
+        description=_text(tree, "description"),
+        author=_text(tree, "author"),
+        tags=_list(tree, "tags"),
+        references=_list(tree, "references"),
+        falsepositives=_list(tree, "falsepositives"),
+        path=path,
+        line=tree.line,
+    )
+
+
+def _title(tree: Table) -> str:
+    """Return the title of a document of a kind and version that is known here."""
     if "action" in tree.entries:
         raise RefusedError(tree.lines["action"], "rule collections by 'action' are not supported")
     if _text(tree, "sigma-version")[:1] not in ("", "1", "2"):
@@ -86,6 +110,11 @@ def _rule(tree: Table, path: str, placeholders: Placeholders) -> Rule:
         raise RefusedError(
             tree.lines.get("title", tree.line), "'title' of 1 to 256 characters needed"
         )
+    return title
+
+
+def _rule(tree: Table, path: str, placeholders: Placeholders) -> Rule:
+    title = _title(tree)
     logsource = _logsource(tree)
     return Rule(
         id=_identity(tree, title, logsource),

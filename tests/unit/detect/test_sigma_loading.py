@@ -47,13 +47,13 @@ def test_point_101_one_bad_rule_never_drops_another(tmp_path: Path) -> None:
     assert [(Path(error.path).name, error.line, error.reason) for error in report.errors] == [
         ("b.yml", 2, "not YAML: did not find expected ',' or '}'"),
         ("c.yml", 6, "unknown modifier 'nope'"),
+        ("d.yml", 2, "'rules' is missing or empty"),
         ("f.yml", 1, "holds no rule"),
         ("g.yml", 1, "not UTF-8 text"),
         ("h.yml", 1, "file is larger than 512 KiB"),
         ("missing.yml", 1, "cannot be read: No such file or directory"),
     ]
     assert [skipped.reason for skipped in report.skipped] == [
-        "correlation rules are not supported yet",
         "filter rules are not supported yet",
     ]
     assert report.documents == 11

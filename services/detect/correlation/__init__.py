@@ -1,0 +1,1 @@
+"""Sigma correlations: text to immutable rule, matches to firings over event time; pure."""
