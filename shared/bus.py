@@ -5,6 +5,7 @@ A `Bus` is usable before the server is: it connects in the background and says w
 
 import asyncio
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,7 +21,7 @@ from prometheus_client import Counter
 from shared.cloudevents import Outgoing
 from shared.ids import jitter
 
-__all__ = ["PUBLISH_TIMEOUT", "Bus", "BusUnavailableError", "PubAck"]
+__all__ = ["PUBLISH_TIMEOUT", "Bus", "BusUnavailableError", "PubAck", "Stored"]
 
 PUBLISH_TIMEOUT = 5.0
 
@@ -40,6 +41,14 @@ class PubAck:
 
     seq: int
     duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message read from a stream by its sequence."""
+
+    seq: int
+    data: bytes
 
 
 class Bus:
@@ -154,6 +163,39 @@ class Bus:
             raise BusUnavailableError(f"{stream} did not confirm: {reason}") from error
         _published.labels(message.subject).inc()
         return PubAck(ack.seq, bool(ack.duplicate))
+
+    async def stored(
+        self, stream: str, subject: str, after: int, limit: int, max_bytes: int = 4 << 20
+    ) -> list[Stored]:
+        """Return what *stream* holds on *subject* after sequence *after*, the oldest *limit*.
+
+        Needs a stream that allows direct gets; leaves no trace in the server. [] when there is
+        nothing; BusUnavailableError when it does not answer.
+        """
+        request = {
+            "seq": after + 1, "next_by_subj": subject, "batch": limit, "max_bytes": max_bytes,
+        }  # fmt: skip
+        client = self.client
+        inbox = client.new_inbox()
+        found: list[Stored] = []
+        subscription = await client.subscribe(inbox)
+        try:
+            payload = json.dumps(request).encode()
+            await client.publish(f"$JS.API.DIRECT.GET.{stream}", payload, reply=inbox)
+            while True:
+                message = await subscription.next_msg(timeout=PUBLISH_TIMEOUT)
+                headers = message.headers or {}
+                if "Nats-Sequence" not in headers:
+                    if headers.get("Status") in {"204", "404"}:  # the end; nothing there
+                        return found
+                    said = headers.get("Description") or headers.get("Status") or "no answer"
+                    raise BusUnavailableError(f"{stream} cannot be read: {said}")
+                found.append(Stored(int(headers["Nats-Sequence"]), message.data))
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise BusUnavailableError(f"{stream} cannot be read: {error!r}") from error
+        finally:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await subscription.unsubscribe()
 
     async def last_sequence(self, stream: str) -> int:
         """Return the number of the newest message that *stream* ever held."""

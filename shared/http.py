@@ -112,9 +112,19 @@ async def background(*coroutines: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
+        await _cancelled(tasks)
+
+
+async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel *tasks* until they have ended.
+
+    Once may not do: in Python 3.11 `wait_for` forgets a cancellation that meets its own time-out.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, running = await asyncio.wait(running, timeout=1)
 
 
 def _end_with(task: asyncio.Task[Any]) -> None:

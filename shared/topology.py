@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Literal
 
 __all__ = [
-    "CASES", "CONSUMERS", "DETECTIONS", "DLQ", "ESCALATIONS", "EVENTS", "IDENTITIES",
+    "CASES", "CONSUMERS", "DETECTIONS", "DLQ", "ESCALATIONS", "EVENTS", "IDENTITIES", "MATCHES",
     "NOTIFICATIONS", "QUARANTINE", "REPLAYS", "SERVICES", "STREAMS", "ConsumerSpec", "Permissions",
     "StreamSpec", "consumer", "permissions", "role_name",
 ]  # fmt: skip
@@ -19,7 +19,8 @@ SERVICES = ("ingest", "detect", "escalate", "cases", "notify")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
-    """A JetStream stream. ``discard=new`` everywhere: a full stream refuses, it never forgets.
+    """A JetStream stream. ``discard=new``: a full stream refuses, it does not forget, but for one
+    that a service talks to itself on (``when_full``). ``direct``: read by sequence, no consumer.
 
     ``retention="interest"``: the server lets go of a message once every consumer of the stream has
     acknowledged it (ADR 0013); nobody needs the right to purge.
@@ -30,6 +31,8 @@ class StreamSpec:
     max_bytes: int
     max_age: timedelta = timedelta(days=7)
     retention: Literal["limits", "interest"] = "limits"
+    when_full: Literal["refuse", "forget"] = "refuse"
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,23 @@ REPLAYS = StreamSpec(
 QUARANTINE = StreamSpec(
     name="QUARANTINE", subjects=["tocsin.v1.ingest.quarantine.>"], max_bytes=1024 * MIB
 )
-DETECTIONS = StreamSpec(name="DETECTIONS", subjects=["tocsin.v1.detect.>"], max_bytes=1024 * MIB)
+DETECTIONS = StreamSpec(
+    name="DETECTIONS",
+    subjects=[
+        f"tocsin.v1.detect.{aggregate}.>"
+        for aggregate in ("detection", "evaluation", "replay", "rule", "suppression")
+    ],
+    max_bytes=1024 * MIB,
+)
+# Matches of correlated rules by partition of their group (ADR 0015): detect to itself, read by
+# sequence. A worker that was away for gigabytes counts what it missed; detection goes on.
+MATCHES = StreamSpec(
+    name="MATCHES",
+    subjects=["tocsin.v1.detect.match.>"],
+    max_bytes=2048 * MIB,
+    when_full="forget",
+    direct=True,
+)
 ESCALATIONS = StreamSpec(
     name="ESCALATIONS", subjects=["tocsin.v1.escalate.>"], max_bytes=1024 * MIB
 )
@@ -82,7 +101,9 @@ NOTIFICATIONS = StreamSpec(
 DLQ = StreamSpec(
     name="DLQ", subjects=["tocsin.v1.dlq.>"], max_bytes=512 * MIB, max_age=timedelta(days=30)
 )
-STREAMS = (EVENTS, REPLAYS, QUARANTINE, DETECTIONS, ESCALATIONS, CASES, NOTIFICATIONS, DLQ)
+STREAMS = (
+    EVENTS, REPLAYS, QUARANTINE, DETECTIONS, MATCHES, ESCALATIONS, CASES, NOTIFICATIONS, DLQ,
+)  # fmt: skip
 
 CONSUMERS = (
     ConsumerSpec(
@@ -205,6 +226,8 @@ def permissions(identity: str) -> Permissions:
             ]
     if identity == "ingest":  # GET /v1/quarantine reads the stream, nothing consumes it
         publish.append("$JS.API.STREAM.MSG.GET.QUARANTINE")
+    if identity == "detect":  # correlation reads its partitions by sequence
+        publish.append("$JS.API.DIRECT.GET.MATCHES")
     if identity == "cases":  # the relay resumes from its own stream's tail
         publish.append("$JS.API.STREAM.MSG.GET.CASES")
     return Permissions(list(dict.fromkeys(publish)), [inbox])

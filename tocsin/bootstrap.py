@@ -37,14 +37,14 @@ def _stream(spec: StreamSpec, replicas: int) -> StreamConfig:
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         # The default would forget the oldest unread message; here a full stream refuses instead.
-        discard=DiscardPolicy.NEW,
+        discard=DiscardPolicy.NEW if spec.when_full == "refuse" else DiscardPolicy.OLD,
         max_age=spec.max_age.total_seconds(),
         max_bytes=spec.max_bytes,
         num_replicas=replicas,
         duplicate_window=DUPLICATE_WINDOW,
         deny_delete=True,
         deny_purge=True,
-        allow_direct=False,
+        allow_direct=spec.direct,
     )
 
 

@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.detect import api
 from services.detect.consumer import BlockHandler
+from services.detect.correlation.publisher import MatchPublisher
+from services.detect.correlation.worker import Correlator
 from services.detect.evaluated import report_once
 from services.detect.migrations import HEAD
 from services.detect.replays import ReplayHandler
@@ -49,12 +51,24 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             outbox = Reconciler("outbox", Relay(engine, bus, DETECTIONS.name).once, 0.5)
             rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
             evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
-            handler = BlockHandler(engine, ruleset, outbox, clock)
-            replays = ReplayHandler(engine, ruleset, outbox, clock)
+            matches = MatchPublisher(bus, settings.correlation_partitions, clock)
+            handler = BlockHandler(engine, ruleset, outbox, clock, matches)
+            correlator = Correlator(
+                engine,
+                bus,
+                ruleset,
+                outbox,
+                clock,
+                partitions=settings.correlation_partitions,
+                lateness=settings.correlation_lateness_seconds,
+                groups=settings.correlation_groups,
+            )
+            replays = ReplayHandler(engine, ruleset, outbox, clock, matches)
             async with background(
                 rules.run(),
                 outbox.run(),
                 evaluated.run(),
+                correlator.run(),
                 consume(bus, consumer("detect-events"), handler),
                 consume(bus, consumer("detect-replays"), replays),
             ):

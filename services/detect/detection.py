@@ -15,7 +15,11 @@ from shared.contracts.detect import DetectionRaisedV1, Level, Reason, SampleEven
 from shared.contracts.ingest import Envelope
 from shared.ids import derived_id
 
-__all__ = ["RISK", "detection_of", "event_of"]
+__all__ = [
+    "RISK", "attack_tactics", "attack_techniques", "detection_of", "event_of", "level_of",
+    "reason_of",
+    "sample_of",
+]  # fmt: skip
 
 RISK: Mapping[Level, int] = {
     "informational": 5, "low": 20, "medium": 45, "high": 70, "critical": 95,
@@ -41,13 +45,10 @@ def detection_of(match: Match, envelope: Envelope, now: datetime) -> DetectionRa
     rule = match.rule
     event_id = UUID(envelope["id"])
     identity = derived_id("detection", rule.id, rule.version, event_id)
-    level = _level(rule.level)
+    level = level_of(rule.level)
     observed = parse_instant(envelope["observed_time"])
     claimed = envelope.get("time")
     when = parse_instant(claimed) if claimed else observed
-    text = envelope["raw"]
-    if not isinstance(text, str):
-        text = orjson.dumps(text).decode()
     return DetectionRaisedV1(
         event_id=identity,
         detection_id=identity,
@@ -57,8 +58,8 @@ def detection_of(match: Match, envelope: Envelope, now: datetime) -> DetectionRa
         title=rule.title,
         level=level,
         risk_score=RISK[level],
-        attack_techniques=_techniques(rule.tags),
-        attack_tactics=_tactics(rule.tags),
+        attack_techniques=attack_techniques(rule.tags),
+        attack_tactics=attack_tactics(rule.tags),
         entities=entities_of(event_of(envelope).fields, envelope),
         first_seen=when,
         last_seen=when,
@@ -67,30 +68,39 @@ def detection_of(match: Match, envelope: Envelope, now: datetime) -> DetectionRa
             name: envelope.get(name)
             for name in ("tenant", "region", "datacenter", "service", "server")
         },
-        reasons=[_reason(r) for r in match.reasons()[:_MAX_REASONS]],
+        reasons=[reason_of(r) for r in match.reasons()[:_MAX_REASONS]],
         event_ids=[event_id],
-        samples=[
-            SampleEvent(
-                id=event_id,
-                time=when if claimed else None,
-                raw=text[:_SAMPLE_CHARS],
-                truncated=len(text) > _SAMPLE_CHARS,
-            )
-        ],
+        samples=[sample_of(envelope)],
     )
 
 
-def _level(level: str | None) -> Level:
-    # Sigma makes the level optional; a rule that does not say is looked at, not ignored.
+def sample_of(envelope: Envelope) -> SampleEvent:
+    """Return *envelope*'s event as evidence: its text, at most 16 KiB of it."""
+    text = envelope["raw"]
+    if not isinstance(text, str):
+        text = orjson.dumps(text).decode()
+    claimed = envelope.get("time")
+    return SampleEvent(
+        id=UUID(envelope["id"]),
+        time=parse_instant(claimed) if claimed else None,
+        raw=text[:_SAMPLE_CHARS],
+        truncated=len(text) > _SAMPLE_CHARS,
+    )
+
+
+def level_of(level: str | None) -> Level:
+    """Return the level to publish: a rule that does not say one is looked at, not ignored."""
     return level if level in RISK else "medium"  # type: ignore[return-value]  # it is a key
 
 
-def _techniques(tags: Sequence[str]) -> list[str]:
+def attack_techniques(tags: Sequence[str]) -> list[str]:
+    """Return the ATT&CK techniques that *tags* name."""
     found = (_TECHNIQUE.fullmatch(tag) for tag in tags)
     return sorted({m[1].upper() for m in found if m})
 
 
-def _tactics(tags: Sequence[str]) -> list[str]:
+def attack_tactics(tags: Sequence[str]) -> list[str]:
+    """Return the ATT&CK tactics that *tags* name."""
     return sorted(
         {
             tag[7:].lower().replace("_", "-")
@@ -100,7 +110,8 @@ def _tactics(tags: Sequence[str]) -> list[str]:
     )
 
 
-def _reason(reason: Mapping[str, Any]) -> Reason:
+def reason_of(reason: Mapping[str, Any]) -> Reason:
+    """Return a leaf as published."""
     return Reason(
         selection=reason["selection"],
         field=reason["field"],

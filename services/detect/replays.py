@@ -11,7 +11,8 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.detect.consumer import evaluate
+from services.detect.consumer import block_id_of, evaluate
+from services.detect.correlation.publisher import MatchPublisher
 from services.detect.ruleset import Ruleset
 from services.detect.store import record_detections
 from shared.clock import Clock
@@ -36,9 +37,15 @@ class ReplayHandler:
     """Handles the messages of REPLAYS whose purpose is ``detect``."""
 
     def __init__(
-        self, engine: AsyncEngine, ruleset: Ruleset, outbox: Reconciler, clock: Clock
+        self,
+        engine: AsyncEngine,
+        ruleset: Ruleset,
+        outbox: Reconciler,
+        clock: Clock,
+        matches: MatchPublisher,
     ) -> None:
         self._engine, self._ruleset, self._outbox, self._clock = engine, ruleset, outbox, clock
+        self._matches = matches
 
     async def __call__(self, delivery: Delivery) -> None:
         if delivery.subject == ReplayFinishedV1.SUBJECT:
@@ -58,9 +65,11 @@ class ReplayHandler:
 
     async def _evaluate(self, delivery: Delivery) -> None:
         envelopes = await asyncio.to_thread(decode_block, delivery.headers, delivery.data)
-        matcher = (await self._ruleset.in_force()).matcher
-        found = await asyncio.to_thread(evaluate, matcher, envelopes, self._clock)
-        marked = [raised.model_copy(update={"replay": True}) for raised in found]
+        rules = await self._ruleset.in_force()
+        found = await asyncio.to_thread(evaluate, rules, envelopes, self._clock)
+        marked = [raised.model_copy(update={"replay": True}) for raised in found.detections]
+        # A group knows the events of its window; an older window gives the detection it gave.
+        await self._matches.publish(rules.plan, block_id_of(delivery), found.matches, envelopes)
         try:
             async with self._engine.begin() as connection:
                 fresh = await record_detections(connection, marked)

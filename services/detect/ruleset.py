@@ -9,6 +9,8 @@ from pathlib import Path
 import structlog
 from prometheus_client import Gauge
 
+from services.detect.correlation.extract import Extractor
+from services.detect.correlation.plan import Plan
 from services.detect.rules.load import LoadReport, load_rules, rule_files
 from services.detect.rules.match import Matcher, PlainMatcher
 from services.detect.rules.model import Rule
@@ -27,9 +29,15 @@ class InForce:
 
     matcher: Matcher
     report: LoadReport
+    extractor: Extractor
     unrouted: Sequence[Rule]
     """Rules for a log that nothing here sends unless an envelope names it."""
     loaded_in_seconds: float
+
+    @property
+    def plan(self) -> Plan:
+        """Return the correlations in force."""
+        return self.report.plan
 
 
 class Ruleset:
@@ -55,10 +63,17 @@ class Ruleset:
             return 0
         started = time.monotonic()
         report, matcher = await asyncio.to_thread(self._load)
-        self.current = InForce(matcher, report, matcher.unrouted, time.monotonic() - started)
+        self.current = InForce(
+            matcher,
+            report,
+            Extractor(report.plan, report.rules),
+            matcher.unrouted,
+            time.monotonic() - started,
+        )
         self._signature = signature
         self._loaded.set()
         _rules.labels("loaded").set(len(report.rules))
+        _rules.labels("correlations").set(len(report.correlations))
         _rules.labels("rejected").set(len(report.errors))
         _rules.labels("skipped").set(len(report.skipped))
         for error in report.errors[:20]:
@@ -66,6 +81,7 @@ class Ruleset:
         log.info(
             "rules in force",
             loaded=len(report.rules),
+            correlations=len(report.correlations),
             rejected=len(report.errors),
             skipped=len(report.skipped),
             seconds=round(self.current.loaded_in_seconds, 2),

@@ -19,6 +19,19 @@ class Settings(ServiceSettings):
     shipped_pack: bool = Field(True, description="also use the rules that come with Tocsin")
     reload_seconds: float = Field(2.0, ge=0.1, description="how often rule files are looked at")
 
+    correlation_partitions: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="over how many partitions groups are spread; all replicas alike",
+    )
+    correlation_lateness_seconds: float = Field(
+        10.0, ge=0, le=3600, description="how long correlations wait for events of other sources"
+    )
+    correlation_groups: int = Field(
+        1_000_000, ge=1, description="groups of one correlation in one partition, then eviction"
+    )
+
     @property
     def rule_directories(self) -> list[Path]:
         return [Path(part) for part in self.rules.split(os.pathsep) if part]

@@ -13,7 +13,7 @@ from shared.cloudevents import outgoing
 from shared.contracts.detect import DetectionRaisedV1
 from shared.outbox import enqueue
 
-__all__ = ["detection", "page_of_detections", "record_block", "record_detections"]
+__all__ = ["detection", "is_recorded", "page_of_detections", "record_block", "record_detections"]
 
 _BLOCK = text(
     "INSERT INTO blocks (id, stream_seq, events, detections, evaluated_at, sources)"
@@ -61,6 +61,13 @@ async def record_block(
     if (await connection.execute(_BLOCK, row)).rowcount == 0:
         return 0
     return await record_detections(connection, detections)
+
+
+async def is_recorded(engine: AsyncEngine, block_id: UUID) -> bool:
+    """Return whether the block was recorded as evaluated before."""
+    async with engine.connect() as connection:
+        query = text("SELECT EXISTS (SELECT FROM blocks WHERE id = :id)")
+        return bool(await connection.scalar(query, {"id": block_id}))
 
 
 async def record_detections(

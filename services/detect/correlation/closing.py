@@ -57,8 +57,11 @@ class Closing(Processor):
             group.counted.clear()
             group.values.clear()
             group.start, group.over = -1, False
-        if group.start < 0 or time < group.start:
+        if group.start < 0:
             group.start = time
+        elif time < group.start:
+            self.count("late_ignored", 1)  # only what is late can be older than its window
+            return
         group.last = max(group.last, time)
         mark = (update[2], update[4])
         if mark in group.counted or (

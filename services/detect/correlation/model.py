@@ -88,8 +88,8 @@ class Correlation:
     """A correlation rule as written; `plan` resolves its *rules* to what they name.
 
     *condition* is None for a temporal type that wants all its rules; *expression* is the extended
-    condition of a temporal type, a tree over the names in *rules*. *version* is the SHA-256 of its
-    own canonical content.
+    condition of a temporal type, a tree over the names in *rules*, written as *words*. *version* is
+    the SHA-256 of its own canonical content.
     """
 
     id: str
@@ -101,6 +101,7 @@ class Correlation:
     version: str
     condition: Condition | None = None
     expression: Node | None = None
+    words: str = ""
     aliases: Mapping[str, Mapping[str, str]] | None = None
     generate: bool = False
     refire: Refire = Refire.ONCE

@@ -94,6 +94,7 @@ def read_correlation(tree: Table, about: About) -> Correlation:
         timespan=_timespan(table),
         condition=condition,
         expression=expression,
+        words=_words(table) if expression is not None else "",
         aliases=_aliases(table, rules, condition),
         generate=_flag(tree, "generate") or _flag(table, "generate"),
         refire=_choice(extension, "refire", Refire) or Refire.ONCE,
@@ -142,6 +143,11 @@ def _condition(
             raise RefusedError(line, f"a condition in words is for temporal types, not {kind}")
         case _:
             raise RefusedError(line, "'condition' must be a map, or a text for temporal types")
+
+
+def _words(table: Table) -> str:
+    tree = table.entries["condition"]
+    return tree.text if isinstance(tree, Scalar) else ""
 
 
 def _bounds(tree: Table, kind: Type, rules: tuple[str, ...]) -> Condition:
