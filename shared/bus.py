@@ -24,11 +24,19 @@ from shared.ids import jitter
 __all__ = ["PUBLISH_TIMEOUT", "Bus", "BusUnavailableError", "PubAck", "Stored"]
 
 PUBLISH_TIMEOUT = 5.0
+REFUSAL_SECONDS = 30.0
 
 log = structlog.get_logger()
 _published = Counter(
     "tocsin_bus_published_total", "Messages acknowledged by the broker", ["subject"]
 )
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell whether the stream takes nothing, rather than not this message."""
+    if isinstance(error, nats.js.errors.APIError):
+        return (error.code or 0) >= 500
+    return isinstance(error, TimeoutError)
 
 
 class BusUnavailableError(Exception):
@@ -60,6 +68,7 @@ class Bus:
         self._seed = seed
         self._client: Client | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._refusing: dict[str, tuple[float, str]] = {}
         self.reconnects = 0
         """Counts up each time; what was asked of the broker before may be forgotten by it."""
 
@@ -110,6 +119,7 @@ class Bus:
 
     async def _on_reconnected(self) -> None:
         self.reconnects += 1
+        self._refusing.clear()
 
     async def _on_error(self, error: Exception) -> None:
         log.warning("broker", error=str(error) or repr(error))
@@ -145,6 +155,17 @@ class Bus:
             return str(error)
         except (nats.errors.Error, TimeoutError, OSError) as error:
             return f"JetStream does not answer: {error or type(error).__name__}"
+        return self._refused()
+
+    def _refused(self) -> str | None:
+        """Return what was not confirmed lately; a broker with a full disk answers all else.
+
+        Forgotten after a while, as who is not ready is sent nothing that could succeed.
+        """
+        now = asyncio.get_running_loop().time()
+        for stream, (at, reason) in self._refusing.items():
+            if now - at < REFUSAL_SECONDS:
+                return f"{stream} takes nothing ({reason}); is the broker's disk full?"
         return None
 
     async def publish(
@@ -160,7 +181,10 @@ class Bus:
             )
         except (nats.errors.Error, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
+            if _is_refusal(error):
+                self._refusing[stream] = (asyncio.get_running_loop().time(), reason)
             raise BusUnavailableError(f"{stream} did not confirm: {reason}") from error
+        self._refusing.pop(stream, None)
         _published.labels(message.subject).inc()
         return PubAck(ack.seq, bool(ack.duplicate))
 

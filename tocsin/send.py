@@ -64,6 +64,7 @@ async def send_file(
     *,
     again: bool = False,
     on_progress: Callable[[int, Sent], None] = lambda position, sent: None,
+    on_wait: Callable[[str], None] = lambda problem: None,
 ) -> Sent:
     """Send *path*; return what became of it once everything is durable.
 
@@ -75,7 +76,8 @@ async def send_file(
     with open_log(path) as log:
 
         async def ship(chunk: Chunk) -> None:
-            answer = await post_chunk(client, target, chunk, f"{identity}:{chunk.start}")
+            name = f"{identity}:{chunk.start}"
+            answer = await post_chunk(client, target, chunk, name, on_wait=on_wait)
             sent.accepted += answer["accepted"]
             sent.duplicates += answer["duplicates"]
             sent.quarantined += answer["quarantined"]
@@ -101,11 +103,17 @@ async def _ship_all(
 
 
 async def post_chunk(
-    client: httpx.AsyncClient, target: Target, chunk: Chunk, key: str
+    client: httpx.AsyncClient,
+    target: Target,
+    chunk: Chunk,
+    key: str,
+    *,
+    on_wait: Callable[[str], None] = lambda problem: None,
 ) -> dict[str, int]:
     """Send one chunk under *key* until it is confirmed; return what became of its items.
 
-    Raises SendError when it is refused, or after the last attempt.
+    *on_wait* hears before each repetition what made it necessary. Raises SendError when it is
+    refused, or after the last attempt.
     """
     headers = {
         "Authorization": f"Bearer {target.key}",
@@ -115,6 +123,7 @@ async def post_chunk(
     problem = "no answer"
     for attempt in range(ATTEMPTS):
         if attempt:
+            on_wait(problem)
             await asyncio.sleep(jitter(min(10.0, 0.25 * 2**attempt)))
         try:
             answer = await client.post(

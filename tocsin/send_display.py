@@ -1,6 +1,7 @@
 """`tocsin send` as people see it: a bar a file, the rate, and what became of the events."""
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,22 @@ from tocsin.reading import ReadingError
 from tocsin.send import SendError, Sent, Target, send_file
 
 __all__ = ["send_files"]
+
+REMIND_SECONDS = 15.0
+
+
+class _Waits:
+    """Says what is waited for, terminal or not: at once, when it changes, and now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: tuple[str, float] = ("", 0.0)
+
+    def tell(self, problem: str) -> None:
+        now = time.monotonic()
+        if problem != self._told[0] or now - self._told[1] >= REMIND_SECONDS:
+            self._told = (problem, now)
+            self._console.print(f"waiting: {problem}; will repeat", style="yellow", markup=False)
 
 
 async def send_files(
@@ -46,8 +63,11 @@ async def send_files(
                     events = sent.accepted + sent.duplicates
                     progress.update(task, completed=position, events=events)  # type: ignore[arg-type]  # a TaskID
 
+                waits = _Waits(progress.console)
                 try:
-                    sent = await send_file(client, target, path, again=again, on_progress=moved)
+                    sent = await send_file(
+                        client, target, path, again=again, on_progress=moved, on_wait=waits.tell
+                    )
                 except (ReadingError, SendError, OSError) as error:
                     failed += 1
                     progress.console.print(f"{path}: {error}", style="red", markup=False)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from tocsin.embedded import process
 from tocsin.embedded.binaries import find_nats
 from tocsin.embedded.errors import PlatformError
+from tocsin.embedded.full_disk import FullDisk, Verdict
 from tocsin.embedded.orphans import mark
 from tocsin.embedded.pids import look
 from tocsin.embedded.ports import LOOPBACK, claim_port
@@ -19,6 +21,7 @@ from tocsin.embedded.ports import LOOPBACK, claim_port
 MAX_PAYLOAD = 1024 * 1024
 _STOP: process.Steps = ((signal.SIGINT, 10.0),)
 _START_LIMIT = 15.0
+_LOOK = 1 << 20
 # Above this the garbage collector works harder; nothing is refused.
 _HEAP = "160MiB"
 
@@ -56,6 +59,8 @@ class EmbeddedNats:
         self._ready_limit = ready_limit
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
+        self._disk = FullDisk()
+        self._heard = 0  # so much of the log was looked through
 
     @property
     def is_alive(self) -> bool:
@@ -78,6 +83,18 @@ class EmbeddedNats:
     def url(self) -> str:
         """The address for clients, without credentials."""
         return f"nats://{LOOPBACK}:{self.port}"
+
+    def disk(self) -> Verdict:
+        """Tell whether it stands still for want of room, or did and may start anew."""
+        try:
+            free = shutil.disk_usage(self.store_dir).free
+            with self.log_path.open("rb") as log:
+                log.seek(min(self._heard, log.seek(0, os.SEEK_END)))
+                said = log.read(_LOOK)
+                self._heard = log.tell()
+        except OSError:
+            return Verdict.FINE  # it says nothing about room
+        return self._disk.look(free, said)
 
     async def start(self) -> None:
         """Start the server and return when JetStream takes connections."""
@@ -133,6 +150,7 @@ class EmbeddedNats:
         self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write_config()
         before = process.size(self.log_path)
+        self._heard = before
         with process.open_log(self.log_path) as log:
             self._process = process.spawn(
                 [find_nats(), "-c", self.config_path],

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tocsin.embedded.full_disk import ROOM, Verdict
 from tocsin.embedded.lock import DirectoryLock
 from tocsin.embedded.nats import EmbeddedNats
 from tocsin.embedded.orphans import end_orphans
@@ -18,6 +19,7 @@ from tocsin.embedded.spare import SPARE
 
 Say = Callable[[str], None]
 _FIRST_WAIT, _LONGEST_WAIT, _LOOK_EVERY = 0.2, 10.0, 0.1
+_ROOM_EVERY = 1.0
 
 
 class EmbeddedPlatform:
@@ -196,8 +198,12 @@ async def _keep(
     while True:
         await asyncio.sleep(_LOOK_EVERY)
         if part.is_alive:
-            continue
-        tell(name, "exited")
+            if not (isinstance(part, EmbeddedNats) and await _until_room(name, part, tell)):
+                continue
+            tell(name, "there is room again; starting anew")
+            await part.stop()
+        else:
+            tell(name, "exited")
         try:
             await part.start()
         except Exception as error:  # noqa: BLE001 - whatever it was, it is told and tried again
@@ -207,3 +213,18 @@ async def _keep(
         else:
             tell(name, "ready")
             wait = _FIRST_WAIT
+
+
+async def _until_room(name: str, part: EmbeddedNats, tell: Callable[[str, str], None]) -> bool:
+    """Tell whether it met a full disk and there is room again; wait for that as long as it runs."""
+    told = False
+    while (verdict := await asyncio.to_thread(part.disk)) is Verdict.FULL and part.is_alive:
+        if not told:
+            tell(
+                name,
+                f"the disk of {part.store_dir} is full, nothing is taken;"
+                f" it goes on by itself once {ROOM >> 20} MiB are free",
+            )
+            told = True
+        await asyncio.sleep(_ROOM_EVERY)
+    return verdict is Verdict.ANEW
