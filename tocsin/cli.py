@@ -289,13 +289,16 @@ def bootstrap(
 
 @app.command()
 def verify(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="An exported incident: no database, no network.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     database_url: Annotated[
         str | None, typer.Option(help="A database; default: that of the running platform.")
     ] = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="An exported incident: no database, no network.")
-    ] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Hash the bytes of every item of evidence too.")
+    ] = False,
     key: Annotated[
         str | None, typer.Option(help="The log's public key, or a file with it; pin it!")
     ] = None,
@@ -305,7 +308,7 @@ def verify(
 ) -> None:
     """Check that nobody has altered the log; exit code 0 intact, 2 tampered with, 3 incomplete."""
     from tocsin.home import Home
-    from tocsin.verify import read_key, verify_database, verify_file
+    from tocsin.verify import evidence_of, read_key, verify_database, verify_file
 
     place = Home(home)
     if bundle is not None:
@@ -315,7 +318,8 @@ def verify(
     else:
         url = database_url or _admin_url(place)
         pinned = checkpoint.read_text(encoding="utf-8") if checkpoint else None
-        outcome = _run(verify_database(url, read_key(key, place), pinned))
+        store = evidence_of(place) if evidence else None
+        outcome = _run(verify_database(url, read_key(key, place), pinned, store))
     console.print(outcome.sentence, style=None if outcome.code == 0 else "red", markup=False)
     sys.exit(outcome.code)
 

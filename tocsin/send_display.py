@@ -35,7 +35,9 @@ class _Waits:
         now = time.monotonic()
         if problem != self._told[0] or now - self._told[1] >= REMIND_SECONDS:
             self._told = (problem, now)
-            self._console.print(f"waiting: {problem}; will repeat", style="yellow", markup=False)
+            self._console.print(
+                f"waiting: {problem.rstrip('.')}; will repeat", style="yellow", markup=False
+            )
 
 
 async def send_files(

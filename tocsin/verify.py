@@ -7,6 +7,10 @@ from pathlib import Path
 
 import asyncpg
 
+from services.cases.evidence.audit import audit_evidence
+from services.cases.evidence.store import EvidenceStore
+from services.cases.evidence.store_local import LocalStore
+from services.cases.evidence.wiring import evidence_store
 from services.cases.ledger.keys import load_signer
 from services.cases.ledger.reading import audit_database
 from services.cases.ledger.verifier import (
@@ -16,12 +20,14 @@ from services.cases.ledger.verifier import (
     verify_bundle,
 )
 from services.cases.settings import Settings
+from shared.clock import utc_now
 from shared.db import plain_url
 from shared.errors import UserError
+from shared.settings import load_settings
 from tocsin.home import Home
 
-__all__ = ["INCOMPLETE", "INTACT", "TAMPERED", "Outcome", "judged", "read_key", "verify_database",
-           "verify_file"]  # fmt: skip
+__all__ = ["INCOMPLETE", "INTACT", "TAMPERED", "Outcome", "evidence_of", "judged", "read_key",
+           "verify_database", "verify_file"]  # fmt: skip
 
 INTACT, TAMPERED, INCOMPLETE = 0, 2, 3
 LOG_KEY = "cases.log-key"
@@ -59,8 +65,16 @@ def read_key(text: str | None, home: Home) -> VerifyKey | None:
         raise UserError(f"--key: {error}") from error
 
 
-async def verify_database(url: str, key: VerifyKey | None, pinned: str | None) -> Outcome:
-    """Judge the whole log of a database, read in one snapshot."""
+def evidence_of(home: Home) -> EvidenceStore:
+    """Return the store that the settings of cases name, or the home's own directory."""
+    settings = load_settings(Settings)
+    return evidence_store(settings, utc_now) or LocalStore(home.evidence)
+
+
+async def verify_database(
+    url: str, key: VerifyKey | None, pinned: str | None, evidence: EvidenceStore | None = None
+) -> Outcome:
+    """Judge the whole log of a database, read in one snapshot, and on demand the *evidence*."""
 
     async def work() -> str:
         plain, arguments = plain_url(url)
@@ -69,7 +83,10 @@ async def verify_database(url: str, key: VerifyKey | None, pinned: str | None) -
         except (OSError, asyncpg.PostgresError) as error:
             raise UserError(f"the database does not answer: {error}") from error
         try:
-            return (await audit_database(connection, key, pinned)).sentence()
+            sentence = (await audit_database(connection, key, pinned)).sentence()
+            if evidence is None:
+                return sentence
+            return f"{sentence}; {await audit_evidence(connection, evidence)}"
         finally:
             await connection.close()
 

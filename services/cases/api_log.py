@@ -7,16 +7,22 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from services.cases.api_views import Auditor
+from services.cases.evidence.api_content import read_all
 from services.cases.ledger.bundle import export
 from services.cases.ledger.checkpoints import driver_of, newest_note
 from services.cases.ledger.keys import Signer
 from services.cases.ledger.tree import StoredTree
 from services.cases.ledger.verifier import parse_checkpoint
+from shared.auth import Principal, Role, allow
 from shared.problems import ProblemError
 
 __all__ = ["router"]
+
+# Who reads what is under legal privilege: a bundle cannot leave it out, the proofs would not hold.
+EXPORTERS = (Role.AUDITOR, Role.LEGAL)
 
 Size = Annotated[int, Query(ge=1, le=2**53)]
 
@@ -96,14 +102,41 @@ async def consistency(
 
 @router.get(
     "/v1/incidents/{incident_id}/bundle",
-    summary="An incident's events with proofs, for `tocsin verify --bundle`",
+    summary="An incident with proofs and evidence, for `tocsin verify`",
     response_class=Response,
     responses={200: {"content": {"application/zip": {}}}},
 )
-async def bundle(request: Request, incident_id: UUID, _: Auditor) -> Response:
+async def bundle(
+    request: Request,
+    incident_id: UUID,
+    principal: Annotated[Principal, allow(*EXPORTERS)],
+    evidence: Annotated[bool, Query(description="with the bytes of every item")] = False,
+    purpose: Annotated[str, Query(max_length=1000, description="why the bytes are read")] = "",
+) -> Response:
+    """Everything is in it as it was written, text under legal privilege too.
+
+    Each item whose bytes go along is read for *purpose*, an event of its chain of custody that is
+    in the bundle. An item that is frozen, or whose bytes are gone, is there without them.
+    """
     _signer(request)
-    content = await export(request.state.engine, request.state.checkpointer, incident_id)
-    if content is None:
+    state = request.state
+    items = [UUID(d["evidence_id"]) for d in await state.evidence.queries.of_incident(incident_id)]
+    read = await read_all(request, principal, items, purpose) if evidence else frozenset()
+    found = await export(
+        state.engine,
+        state.checkpointer,
+        incident_id,
+        items,
+        with_bytes=read,
+        now=state.clock(),
+    )
+    if found is None:
         raise ProblemError(404, "not_found", "There is no such incident for you.")
-    name = f'attachment; filename="incident-{incident_id}.zip"'
-    return Response(content, media_type="application/zip", headers={"Content-Disposition": name})
+    return StreamingResponse(
+        found.chunks(state.evidence.store),
+        media_type="application/zip",
+        headers={
+            "Content-Disposition": f'attachment; filename="incident-{incident_id}.zip"',
+            "Cache-Control": "no-store",
+        },
+    )

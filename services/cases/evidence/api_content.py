@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 from uuid import UUID
@@ -32,7 +32,7 @@ from services.cases.evidence.edge import (
     item_at,
     roles_of,
 )
-from services.cases.evidence.integrity import report
+from services.cases.evidence.integrity import found_digest, report
 from services.cases.evidence.store import (
     BlobMissingError,
     DigestMismatchError,
@@ -46,7 +46,7 @@ from shared.http import BodyBound
 from shared.ids import derived_id, uuid7
 from shared.problems import ProblemError
 
-__all__ = ["content_bound", "router"]
+__all__ = ["content_bound", "read_all", "router"]
 
 IDLE_SECONDS = 60.0
 _SHA256 = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):", re.IGNORECASE)
@@ -271,3 +271,36 @@ async def get_content(
             headers=headers,
             media_type="application/octet-stream",
         )
+
+
+async def read_all(
+    request: Request, principal: Principal, items: Sequence[UUID], purpose: str
+) -> frozenset[UUID]:
+    """Record that the bytes of each of *items* are read, after finding it intact; return those.
+
+    What cannot be read any more (announced, disposed of, frozen) is passed over; 409 for a reader
+    or a purpose that would not do for one item alone.
+    """
+    blobs = bytes_of(request)
+    access = RecordAccess(
+        actor=custodian(principal), now=request.state.clock(), purpose=purpose, content=True
+    )
+    read: set[UUID] = set()
+    for evidence_id in items:
+        item, _ = await item_at(request, evidence_id)
+        if not item.has_bytes or item.frozen:
+            continue
+        with as_problems(None):
+            decide(item, access)
+        try:
+            found = await found_digest(blobs, item.sha256 or "")
+        except StoreError as error:
+            raise _unavailable(error) from error
+        if found != item.sha256:
+            with as_problems(None):
+                await report(request.state.store, request.state.clock, evidence_id, found, "export")
+            request.state.noticed()
+            continue
+        await do(request, evidence_id, access, command_id=uuid7(), digest="")
+        read.add(evidence_id)
+    return frozenset(read)

@@ -11,8 +11,10 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +23,18 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 __all__ = [
-    "BUNDLE_FORMAT", "EMPTY_ROOT", "Checkpoint", "IncompleteError", "TamperedError", "VerifyKey",
-    "leaf_hash", "node_hash", "open_note", "parse_checkpoint", "statement_text", "verify_bundle",
-    "verify_consistency", "verify_inclusion",
+    "BUNDLE_FORMAT", "EMPTY_ROOT", "Checkpoint", "IncompleteError", "Statement", "TamperedError",
+    "VerifyKey", "leaf_hash", "node_hash", "open_note", "parse_checkpoint", "parse_statement",
+    "verify_bundle", "verify_consistency", "verify_inclusion",
 ]  # fmt: skip
 
-BUNDLE_FORMAT = "tocsin-bundle/1"
+BUNDLE_FORMAT = "tocsin-bundle/2"
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 ED25519 = b"\x01"  # the algorithm's number in C2SP signed-note
-MAX_FILE = 1 << 30  # of a bundle, unpacked: a zip bomb ends here
+MAX_FILE = 1 << 30  # of what is read whole, unpacked: a zip bomb ends here
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
+_OWN_PROOF = frozenset({"key.txt", "checkpoint.txt", "statement.txt"})
+_EVIDENCE = re.compile(r"evidence/([0-9a-f-]{36})\.bin")
 
 
 class TamperedError(Exception):
@@ -205,26 +210,78 @@ def parse_checkpoint(text: str) -> Checkpoint:
 # --- bundles ---
 
 
-def statement_text(
-    origin: str, incident: str, version: int, size: int, root: bytes, events: bytes
-) -> str:
-    """Return what is signed of a bundle: these are all events that the incident had at *size*."""
-    digest = hashlib.sha256(events).hexdigest()
-    return (
-        f"{BUNDLE_FORMAT} {origin}\nincident {incident}\nversion {version}\n"
-        f"size {size}\nroot {base64.b64encode(root).decode()}\nevents sha256 {digest}\n"
-    )
+@dataclass(frozen=True)
+class Statement:
+    """What is signed of a bundle: all events of these streams at ``size``, and these files."""
+
+    origin: str
+    incident: str
+    size: int
+    root: bytes
+    streams: tuple[tuple[str, int], ...]
+    """Stream and how many events it had; the incident's own is the first."""
+    files: tuple[tuple[str, int, str], ...]
+    """Name, bytes and SHA-256 of every other file but the checkpoint and the key."""
+
+    def text(self) -> str:
+        return "".join(
+            [
+                f"{BUNDLE_FORMAT} {self.origin}\nincident {self.incident}\nsize {self.size}\n",
+                f"root {base64.b64encode(self.root).decode()}\n",
+                *(f"stream {stream} {count}\n" for stream, count in self.streams),
+                *(f"file {name} {size} {sha256}\n" for name, size, sha256 in self.files),
+            ]
+        )
+
+
+def parse_statement(text: str) -> Statement:
+    """Return the statement that a note's text is; TamperedError when it is none."""
+    try:
+        head, incident, size, root, *rest = text.removesuffix("\n").split("\n")
+        split = [line.split(" ") for line in rest]
+        found = Statement(
+            head.removeprefix(f"{BUNDLE_FORMAT} "),
+            incident.removeprefix("incident "),
+            int(size.removeprefix("size ")),
+            base64.b64decode(root.removeprefix("root "), validate=True),
+            tuple((s[1], int(s[2])) for s in split if s[0] == "stream"),
+            tuple((s[1], int(s[2]), s[3]) for s in split if s[0] == "file"),
+        )
+    except (ValueError, IndexError, binascii.Error) as error:
+        raise TamperedError("a note that is no statement of a bundle") from error
+    if found.text() != text or not found.streams or found.streams[0][0] != found.incident:
+        raise TamperedError("a note that is no statement of a bundle")
+    return found
 
 
 def _read(bundle: zipfile.ZipFile, name: str) -> bytes:
+    """Return a file of the bundle. Nothing is ever unpacked: a name in it is never a path."""
     try:
         if bundle.getinfo(name).file_size > MAX_FILE:
             raise TamperedError(f"{name} is larger than any that was exported")
         return bundle.read(name)
     except KeyError as error:
         raise IncompleteError(f"the bundle has no {name}") from error
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError) as error:
+    except (*_BROKEN, RuntimeError) as error:
         raise TamperedError(f"{name} cannot be unpacked: {error}") from error
+
+
+def _check_file(bundle: zipfile.ZipFile, name: str, size: int, sha256: str) -> None:
+    """Hash a file piece by piece; a longer one than was signed ends there, bomb or not."""
+    found, left = hashlib.sha256(), size
+    try:
+        with bundle.open(name) as file:
+            while piece := file.read(1 << 20):
+                left -= len(piece)
+                if left < 0:
+                    raise TamperedError(f"{name} is longer than what was signed")
+                found.update(piece)
+    except KeyError as error:
+        raise IncompleteError(f"the bundle has no {name}") from error
+    except (*_BROKEN, RuntimeError) as error:
+        raise TamperedError(f"{name} cannot be unpacked: {error}") from error
+    if left or found.hexdigest() != sha256:
+        raise TamperedError(f"{name} is not what was signed")
 
 
 def verify_bundle(path: Path, key: VerifyKey | None = None) -> str:
@@ -236,7 +293,7 @@ def verify_bundle(path: Path, key: VerifyKey | None = None) -> str:
     try:
         bundle = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise TamperedError(f"{path.name} is no zip file: {error}") from error
+        raise TamperedError(f"it is no zip file: {error}") from error
     with bundle:
         try:
             return _verify_open(bundle, key)
@@ -254,20 +311,20 @@ def _verify_open(bundle: zipfile.ZipFile, key: VerifyKey | None) -> str:
     checkpoint = parse_checkpoint(open_note(_read(bundle, "checkpoint.txt").decode(), own))
     if checkpoint.origin != own.name:
         raise TamperedError(f"a checkpoint of {checkpoint.origin}, not of {own.name}")
-    raw = _read(bundle, "events.jsonl")
-    lines = raw.split(b"\n")
+    told = parse_statement(open_note(_read(bundle, "statement.txt").decode(), own))
+    signed = (checkpoint.origin, checkpoint.size, checkpoint.root)
+    if (told.origin, told.size, told.root) != signed:
+        raise TamperedError("the statement was signed for another checkpoint")
+    lines = _read(bundle, "events.jsonl").split(b"\n")
     if lines.pop():
         raise IncompleteError("events.jsonl ends in the middle of an event")
-    incident = _verify_events(lines, _proofs(bundle, len(lines)), checkpoint)
-    said = open_note(_read(bundle, "statement.txt").decode(), own)
-    if said != statement_text(
-        checkpoint.origin, incident, len(lines), checkpoint.size, checkpoint.root, raw
-    ):
-        raise TamperedError("the events are not all those that the statement was signed for")
+    collected = _verify_events(lines, _proofs(bundle, len(lines)), checkpoint, told)
+    there = _verify_files(bundle, told, collected)
     whose = "the key given" if key else f"the bundle's own key {own.id.hex()}; compare it"
     return (
-        f"incident {incident}: {len(lines)} events are in the log of {checkpoint.origin} at size"
-        f" {checkpoint.size}, signed by {whose}"
+        f"incident {told.incident}: {len(lines)} events are in the log of {checkpoint.origin} at"
+        f" size {checkpoint.size}, {there} of {len(collected)} items of evidence are in the"
+        f" bundle and unchanged; signed by {whose}"
     )
 
 
@@ -285,28 +342,52 @@ def _proofs(bundle: zipfile.ZipFile, count: int) -> list[list[bytes]]:
 
 
 def _verify_events(
-    lines: Sequence[bytes], proofs: Sequence[Sequence[bytes]], checkpoint: Checkpoint
-) -> str:
-    """Check each event's proof and their order; return the incident's id."""
-    if not lines:
-        raise IncompleteError("the bundle has no events")
-    incident = None
-    for version, (line, path) in enumerate(zip(lines, proofs, strict=True), start=1):
+    lines: Sequence[bytes],
+    proofs: Sequence[Sequence[bytes]],
+    checkpoint: Checkpoint,
+    told: Statement,
+) -> dict[str, str]:
+    """Check each event's proof and their order; return item of evidence → SHA-256 of its bytes."""
+    collected: dict[str, str] = {}
+    todo = iter([(s, v) for s, count in told.streams for v in range(1, count + 1)])
+    for number, (line, path) in enumerate(zip(lines, proofs, strict=True), start=1):
         try:
             event = json.loads(line)
             position, stream = int(event["position"]), str(event["stream_id"])
+            version, kind, data = int(event["version"]), str(event["type"]), event["data"]
         except (ValueError, KeyError, TypeError) as error:
-            raise TamperedError(f"line {version} of events.jsonl is no event") from error
+            raise TamperedError(f"line {number} of events.jsonl is no event") from error
         if not verify_inclusion(
             leaf_hash(line), position - 1, checkpoint.size, path, checkpoint.root
         ):
             raise TamperedError(f"the event at position {position} was altered", position)
-        if incident not in (None, stream):
-            raise TamperedError(f"position {position} is another incident's", position)
-        if event["version"] != version:
-            raise IncompleteError(f"version {version} is missing before position {position}")
-        incident = stream
-    return str(incident)
+        if (stream, version) != (due := next(todo, ("nothing", 0))):
+            raise IncompleteError(
+                f"version {due[1]} of {due[0]} is missing before position {position}"
+            )
+        if kind == "EvidenceCollected.v1":
+            collected[stream] = str(data["sha256"])
+    if (left := next(todo, None)) is not None:
+        raise IncompleteError(f"version {left[1]} of {left[0]} is missing")
+    return collected
+
+
+def _verify_files(bundle: zipfile.ZipFile, told: Statement, collected: dict[str, str]) -> int:
+    """Hold every file against the statement, and bytes against the log; return how many bytes."""
+    names, signed = bundle.namelist(), {name: sha256 for name, _, sha256 in told.files}
+    if len(set(names)) != len(names):
+        raise TamperedError("the bundle has two files of one name")
+    if strange := sorted(set(names) - set(signed) - _OWN_PROOF):
+        raise TamperedError(f"{strange[0]!r} is no file of the bundle that was signed")
+    for name, size, sha256 in told.files:
+        _check_file(bundle, name, size, sha256)
+    there = 0
+    for name, sha256 in signed.items():
+        if match := _EVIDENCE.fullmatch(name):
+            if collected.get(match[1]) != sha256:
+                raise TamperedError(f"{name} is not what the log says was collected")
+            there += 1
+    return there
 
 
 def main(arguments: Sequence[str]) -> int:
