@@ -68,6 +68,11 @@ test-pythons: ## unit and integration tests on every Python 3.11 to 3.13 found
 bench: setup-dev ## print the figures of docs/performance.md
 	@$(BIN)/python -m pytest -q -s -m benchmark --override-ini=testpaths=tests/benchmarks --timeout=1800 $(ARGS)
 
+chaos: setup-dev ## the heavy doses: 40 kills under load, 2,000 mutations of the log, 1 GiB of evidence
+	@TOCSIN_CHAOS_ROUNDS=20 TOCSIN_TAMPER_ROUNDS=2000 TOCSIN_EVIDENCE_MIB=1024 $(BIN)/python -m pytest -q -s \
+	  tests/system/test_kill_the_log.py tests/integration/cases/ledger/test_tampering.py \
+	  tests/integration/cases/evidence/test_stores.py $(ARGS)
+
 .PHONY: bench-peers
 bench-peers: setup-dev ## install the peers that benchmarks compare with into .venv-bench
 	@$(BIN)/uv venv --quiet --allow-existing .venv-bench
