@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from services.ingest import api
 from services.ingest.doors.gate import Intake
 from services.ingest.doors.routes import doors, mount
+from services.ingest.doors.syslog_listener import SyslogListener, tls_context
+from services.ingest.doors.syslog_senders import Senders, SendersError
 from services.ingest.fill import Fill
 from services.ingest.migrations import HEAD
 from services.ingest.rate import RateLimits
@@ -20,7 +22,7 @@ from shared.clock import Clock, utc_now
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.reconcile import Reconciler
-from shared.settings import require
+from shared.settings import SettingsError, require
 
 __all__ = ["create_app"]
 
@@ -30,11 +32,18 @@ class State(ServiceState):
 
     intake: Intake
     bus: Bus
+    syslog: SyslogListener
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """Return the ingest service; SettingsError when it lacks what it cannot do without."""
     database_url = require(settings, "database_url")
+    try:
+        Senders(settings.syslog_senders)
+    except SendersError as error:
+        raise SettingsError(str(error)) from error
+    if settings.syslog_tls_port is not None:
+        tls_context(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
@@ -58,7 +67,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 full=fill.reason,
             )
             filling = Reconciler("fill", fill.look_once, 15.0)
-            async with background(writer.run(), filling.run()):
+            syslog = SyslogListener(intake)
+            async with background(writer.run(), filling.run()), syslog.running():
                 yield State(
                     checks={
                         "database": lambda: database_problem(engine, "ingest", HEAD),
@@ -66,6 +76,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     },
                     intake=intake,
                     bus=bus,
+                    syslog=syslog,
                 )
         await engine.dispose()
 

@@ -48,7 +48,8 @@ class Settings(ServiceSettings):
     syslog_tls_certificate: Path | None = Field(None, description="PEM chain of the listener")
     syslog_tls_key: Path | None = Field(None, description="its key, PEM")
     syslog_tls_client_ca: Path | None = Field(
-        None, description="whose certificates senders must show; required with TLS"
+        None,
+        description="whose certificates senders must show; without it they are known by address",
     )
     syslog_senders: dict[str, str] = Field(
         default_factory=dict,

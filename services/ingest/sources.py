@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,6 +26,10 @@ _FIND = text(
     "SELECT s.id, s.tenant, s.region, s.datacenter, s.service, s.server, s.product, s.category,"
     " s.logsource_service, s.disabled_at, k.hash, k.expires_at, k.revoked_at"
     " FROM keys k JOIN sources s ON s.id = k.source_id WHERE k.id = :id"
+)
+_NAMED = text(
+    "SELECT id, tenant, region, datacenter, service, server, product, category, logsource_service,"
+    " disabled_at FROM sources WHERE id = :id"
 )
 _REGISTER = text(
     "INSERT INTO ingest.sources (id, tenant, region, datacenter, service, server, product,"
@@ -75,6 +80,7 @@ class SourceDirectory:
         self._engine, self._pepper, self._clock = engine, pepper, clock
         self._cache_seconds = cache_seconds
         self._cache: OrderedDict[str, _Known] = OrderedDict()
+        self._named: dict[str, tuple[Source | None, float]] = {}
         self._unknown: OrderedDict[str, float] = OrderedDict()  # guesses do not reach PostgreSQL
 
     async def authenticate(self, key: ApiKey) -> Source | None:
@@ -89,6 +95,27 @@ class SourceDirectory:
         if known.disabled or (known.ends is not None and known.ends <= self._clock()):
             return None
         return known.source
+
+    async def named(self, source_id: str) -> Source | None:
+        """Return the source of that name, for senders that are known by address or certificate.
+
+        None when there is none or it is disabled. Raises what the database raises when it cannot
+        be asked and the source was never seen.
+        """
+        known = self._named.get(source_id)
+        age = time.monotonic() - known[1] if known else math.inf
+        if known and age <= self._cache_seconds:
+            return known[0]
+        try:
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(_NAMED, {"id": source_id})).one_or_none()
+        except Exception as error:
+            if known and age <= STALE_SECONDS and is_transient(error):
+                return known[0]
+            raise
+        source = _source(row) if row is not None and row.disabled_at is None else None
+        self._named[source_id] = (source, time.monotonic())  # as many as the settings name
+        return source
 
     async def _find(self, key_id: str) -> _Known | None:
         if time.monotonic() - self._unknown.get(key_id, -math.inf) <= UNKNOWN_SECONDS:
@@ -111,18 +138,7 @@ class SourceDirectory:
             while len(self._unknown) > CACHE_SIZE:
                 self._unknown.popitem(last=False)
             return None
-        logsource = Logsource(
-            product=row.product, category=row.category, service=row.logsource_service
-        )
-        source = Source(
-            id=row.id,
-            tenant=row.tenant,
-            region=row.region,
-            datacenter=row.datacenter,
-            service=row.service,
-            server=row.server,
-            logsource=logsource,
-        )
+        source = _source(row)
         ends = min((t for t in (row.expires_at, row.revoked_at) if t is not None), default=None)
         fresh = _Known(source, row.hash, row.disabled_at is not None, ends, time.monotonic())
         self._cache[key_id] = fresh
@@ -130,6 +146,20 @@ class SourceDirectory:
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)
         return fresh
+
+
+def _source(row: Any) -> Source:
+    return Source(
+        id=row.id,
+        tenant=row.tenant,
+        region=row.region,
+        datacenter=row.datacenter,
+        service=row.service,
+        server=row.server,
+        logsource=Logsource(
+            product=row.product, category=row.category, service=row.logsource_service
+        ),
+    )
 
 
 async def register(connection: AsyncConnection, source: Source, now: datetime) -> None:

@@ -6,6 +6,8 @@ The line itself stays what it was; these fields stand beside it so that rules ca
 import re
 from datetime import UTC, datetime, timedelta
 
+from services.ingest.cef import find_cef_or_leef
+
 __all__ = ["parse_line"]
 
 _PRIORITY = re.compile(r"<(\d{1,3})>")
@@ -36,7 +38,8 @@ Fields = dict[str, object]
 
 def parse_line(line: str, now: datetime) -> Fields:
     """Return the fields of *line*: always ``message``; ``time``, ``host``, ``program``, ``pid``,
-    ``facility``, ``severity``, ``msgid`` and structured data as ``sd.<id>.<name>`` where present.
+    ``facility``, ``severity``, ``msgid``, structured data as ``sd.<id>.<name>`` and the fields of
+    a CEF or LEEF message where present.
 
     Never fails: a line of no known form is all message. *now* gives RFC 3164 times their year.
     """
@@ -47,12 +50,17 @@ def parse_line(line: str, now: datetime) -> Fields:
         fields["severity"] = _SEVERITIES[int(match[1]) & 7]
         rest = line[match.end() :]
     if match := _RFC5424.fullmatch(rest):
-        return fields | _from_rfc5424(match)
-    if match := _ISO.fullmatch(rest):
-        return fields | _headed(match, _iso_time(match["time"]))
-    if match := _RFC3164.fullmatch(rest):
-        return fields | _headed(match, _bsd_time(match["time"], now))
-    return fields | {"message": rest}
+        fields |= _from_rfc5424(match)
+    elif match := _ISO.fullmatch(rest):
+        fields |= _headed(match, _iso_time(match["time"]))
+    elif match := _RFC3164.fullmatch(rest):
+        fields |= _headed(match, _bsd_time(match["time"], now))
+    else:
+        fields["message"] = rest
+    message = fields["message"]
+    if isinstance(message, str) and message.startswith(("CEF:", "LEEF:")):
+        return {**find_cef_or_leef(message), **fields}
+    return fields
 
 
 def _from_rfc5424(match: re.Match[str]) -> Fields:
@@ -76,13 +84,14 @@ def _headed(match: re.Match[str], time: str | None) -> Fields:
     fields: Fields = {"host": match["host"]}
     if time:
         fields["time"] = time
-    if tag := _TAG.fullmatch(match["tail"]):
+    tail = match["tail"]
+    if not tail.startswith(("CEF:", "LEEF:")) and (tag := _TAG.fullmatch(tail)):
         fields["program"] = tag["app"]
         if tag["pid"]:
             fields["pid"] = tag["pid"]
         fields["message"] = tag["message"]
     else:
-        fields["message"] = match["tail"]
+        fields["message"] = tail
     return fields
 
 
