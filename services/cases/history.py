@@ -76,8 +76,10 @@ class History:
         """Return the incident as it was at *moment*; NotYetError when there is nothing then."""
         version = moment.version if moment.version is not None else 2**31 - 1
         async with self._engine.connect() as connection:
-            # One snapshot: its own events and those of others are of the same moment.
+            # One snapshot: its own events and those of others are of the same moment. The view is
+            # locked before the snapshot is taken, or a rebuild's new rows would be later than it.
             await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            await connection.execute(text("LOCK TABLE evidence IN ACCESS SHARE MODE"))
             limits: dict[str, Any] = {"id": incident_id, "at": moment.at or _FAR}
             rows = (await connection.execute(_OWN, {**limits, "version": version})).mappings()
             own = [r for r in map(recorded, rows) if isinstance(r, Recorded)]

@@ -13,7 +13,7 @@ from services.cases.evidence.keeper import Janitor
 from services.cases.evidence.queries import EvidenceQueries
 from services.cases.evidence.store_local import LocalStore
 from services.cases.postgres import PostgresStore
-from services.cases.projector import Projector
+from services.cases.rebuild import rebuild
 from tests.integration.cases.evidence.keeping import Custody, metadata
 from tests.support.waiting import until
 from tests.support.world import World
@@ -217,7 +217,7 @@ async def test_made_anew_the_rows_are_the_same(custody: Custody, world: World) -
 
     before = await rows()
     assert before[0]
-    await Projector(world.engine("cases")).rebuild()
+    await rebuild(world.engine("cases"))
     assert await rows() == before
 
 

@@ -1,0 +1,113 @@
+"""The log folded stream by stream: every document is made once, however many events it has.
+
+What an event does to another incident's document (a link, a merge) is put in at its position, so
+the result is that of the log's one order.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from services.cases.evidence.projection import EvidenceRows
+from services.cases.postgres import COLUMNS, recorded
+from services.cases.rows import Entry, Opened, Rows
+from services.cases.store import Recorded, RecordedEvidence
+from services.cases.views.links import change_other, other_end
+
+__all__ = ["PAGE", "Folder", "Made", "others_until", "page"]
+
+PAGE = 5_000
+
+# The types are written out so that the partial index `events_of_two_incidents` serves.
+_OTHERS = f"""
+    SELECT {COLUMNS} FROM events
+    WHERE type IN ('IncidentLinked.v1', 'IncidentUnlinked.v1', 'IncidentMerged.v1',
+                   'IncidentUnmerged.v1', 'IncidentReopened.v1') AND position <= $1
+    ORDER BY position
+"""  # noqa: S608 - constants only
+_PAGE = f"""
+    SELECT {COLUMNS} FROM events
+    WHERE (stream_id, version) > ($1, $2) AND position <= $3
+    ORDER BY stream_id, version LIMIT $4
+"""  # noqa: S608 - constants only
+
+Others = Mapping[UUID, Sequence[Recorded]]
+
+
+@dataclass(slots=True)
+class Made:
+    """Rows that are complete."""
+
+    incidents: list[Opened] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    evidence: EvidenceRows = field(default_factory=EvidenceRows)
+
+
+async def others_until(driver: Any, position: int) -> Others:
+    """Return the events that concern two incidents, by the id of the other one, in log order."""
+    found: dict[UUID, list[Recorded]] = defaultdict(list)
+    async for row in driver.cursor(_OTHERS, position, prefetch=PAGE):
+        event = recorded(row)
+        if isinstance(event, Recorded) and (other := other_end(event.event)) is not None:
+            found[other].append(event)
+    return found
+
+
+async def page(driver: Any, after: tuple[UUID, int], until: int) -> Sequence[Any]:
+    """Return the next rows of the log up to position *until*, stream by stream."""
+    rows: Sequence[Any] = await driver.fetch(_PAGE, *after, until, PAGE)
+    return rows
+
+
+class Folder:
+    """Takes the log page by page; holds one incident and one item of evidence at a time."""
+
+    def __init__(self, others: Others) -> None:
+        self._others = others
+        self._waiting: Iterator[Recorded] = iter(())
+        self._following: Recorded | None = None
+        self._key: UUID | None = None
+        self._rows = Rows()
+        self._evidence = EvidenceRows()
+
+    def take(self, rows: Sequence[Any]) -> Made:
+        """Fold a page; return what it completes: the rows of a stream come with its last event."""
+        made = Made()
+        for row in rows:
+            event = recorded(row)
+            if event.stream_id != self._key:
+                self._complete(made)
+                self._key = event.stream_id
+                if isinstance(event, Recorded):
+                    self._begin(event.stream_id)
+            if isinstance(event, RecordedEvidence):
+                self._evidence.take(event)
+            else:
+                self._others_before(event.position)
+                made.entries.append(self._rows.own(event))
+        return made
+
+    def rest(self) -> Made:
+        """Return what was still open when the log ended."""
+        made = Made()
+        self._complete(made)
+        return made
+
+    def _begin(self, key: UUID) -> None:
+        self._waiting = iter(self._others.get(key, ()))
+        self._following = next(self._waiting, None)
+
+    def _others_before(self, position: int | None) -> None:
+        """Apply what other incidents did to this one before *position*, or all of it for None."""
+        while (r := self._following) is not None and (position is None or r.position < position):
+            for key, document in self._rows.documents.items():  # none before it was opened
+                self._rows.documents[key] = change_other(document, r)
+            self._following = next(self._waiting, None)
+
+    def _complete(self, made: Made) -> None:
+        self._others_before(None)
+        made.incidents += self._rows.incidents()
+        made.evidence.add(self._evidence)
+        self._rows, self._evidence = Rows(), EvidenceRows()
