@@ -1,12 +1,11 @@
 """GET: the queue: which incidents there are, narrowed, searched, counted."""
 
-import base64
-import binascii
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.cases.api_views import Limit, Reader
+from services.cases.cursors import cursor_of, numbers_of
 from services.cases.domain.vocabulary import Priority, Severity, State
 from services.cases.filters import Filters
 from services.cases.need_to_know import viewer
@@ -60,16 +59,6 @@ def _filters(
 Asked = Annotated[Filters, Depends(_filters)]
 
 
-def _cursor(text: str) -> int:
-    try:
-        position = int(base64.urlsafe_b64decode(text.encode()).decode())
-    except (ValueError, binascii.Error) as error:
-        raise ProblemError(422, "malformed", "That is no cursor from here.") from error
-    if not 0 < position < 2**63:
-        raise ProblemError(422, "malformed", "That is no cursor from here.")
-    return position
-
-
 @router.get("/v1/incidents", summary="The queue: newest first, page by page")
 async def incidents(
     request: Request,
@@ -82,12 +71,12 @@ async def incidents(
     rows = await request.state.queries.incidents(
         filters,
         person=viewer(principal),
-        before=_cursor(cursor) if cursor else None,
+        before=numbers_of(cursor, 1)[0] if cursor else None,
         limit=limit + 1,
     )
     following = None
     if len(rows) > limit:
-        following = base64.urlsafe_b64encode(str(rows[limit - 1].key).encode()).decode()
+        following = cursor_of(rows[limit - 1].key)
         link = request.url.include_query_params(cursor=following)
         response.headers["Link"] = f'<{link}>; rel="next"'
     return {"items": [row.document for row in rows[:limit]], "next_cursor": following}

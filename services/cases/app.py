@@ -11,6 +11,7 @@ from services.cases import (
     api_incident,
     api_log,
     api_queue,
+    api_snapshot,
     api_stream,
     api_views,
 )
@@ -34,6 +35,7 @@ from services.cases.review import api as api_review
 from services.cases.review.opener import Opener
 from services.cases.review.queries import ReviewQueries
 from services.cases.settings import Settings
+from services.cases.snapshot import Snapshots
 from services.cases.split import Splitter
 from services.cases.store import EventStore
 from shared.bus import Bus
@@ -63,6 +65,7 @@ class State(ServiceState):
     store: EventStore
     queries: Queries
     history: History
+    snapshots: Snapshots
     sight: Sight
     projector: Projector
     noticed: Callable[[], None]
@@ -131,6 +134,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         store=store,
                         queries=queries,
                         history=History(engine),
+                        snapshots=Snapshots(engine),
                         sight=Sight(engine, store),
                         projector=projector,
                         noticed=noticed,
@@ -156,6 +160,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         api_incident,
         api_views,
         api_stream,
+        api_snapshot,
         api_log,
         api_evidence,
         api_content,

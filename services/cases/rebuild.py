@@ -23,10 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.advance import LIVE, NEXT, GapError, advance, cursor_of
 from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
-from services.cases.refold import Folder, Made, others_until, page
+from services.cases.refold import Folder, Made, others_until, page, reviews_until
+from services.cases.review.projection import STARTED_COLUMNS
 from services.cases.rows import INSERT_INCIDENT, TIMELINE_COLUMNS
 
-__all__ = ["Rebuilt", "RebuildRunsError", "rebuild"]
+__all__ = ["RebuildRunsError", "Rebuilt", "rebuild"]
 
 BATCH = 500
 ROUNDS = 1_000  # of catching up, before it is said that the log grows faster than it is read
@@ -69,7 +70,9 @@ async def rebuild(engine: AsyncEngine) -> Rebuilt:
     async with _connection(engine) as reading, _connection(engine) as writing:
         if not await writing.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
             raise RebuildRunsError("another rebuild is at work")
-        missing = set(VIEWS) ^ {r["name"] for r in await writing.fetch("SELECT * FROM projected_views")}
+        missing = set(VIEWS) ^ {
+            r["name"] for r in await writing.fetch("SELECT * FROM projected_views")
+        }
         if missing:
             raise RuntimeError(f"projected_views and VIEWS differ: {sorted(missing)}")
         revision = await writing.fetchval(_REVISION)
@@ -78,8 +81,10 @@ async def rebuild(engine: AsyncEngine) -> Rebuilt:
         try:
             # The names of the views now mean the new tables here; everything else is as it was.
             await writing.execute("SET search_path TO cases_next, cases")
-            await _fold(reading, writing, await reading.fetchval(_POSITION, LIVE))
+            until = await reading.fetchval(_POSITION, LIVE)
+            await _fold(reading, writing, until)
             await writing.execute("SELECT next_views_index()")
+            await reviews_until(reading, writing, until)
             await _follow(reading, writing)
             folded = time.perf_counter()
             before, after = await _compare(reading, writing)
@@ -127,14 +132,15 @@ async def _fold(reading: Any, writing: Any, until: int) -> None:
     async with reading.transaction():
         folder = Folder(await others_until(reading, until))
     rows = await page(reading, (UUID(int=0), 0), until)
-    count = 0
+    count, made = 0, Made()
     while rows:
         count += len(rows)
         last = (rows[-1]["stream_id"], rows[-1]["version"])
-        following = asyncio.create_task(page(reading, last, until))
-        await asyncio.sleep(0)  # PostgreSQL looks for the next page while this one is folded
-        await _store(writing, folder.take(rows))
-        rows = await following
+        # PostgreSQL writes the page before and looks for the next one while this one is folded.
+        made, rows, _ = await asyncio.gather(
+            asyncio.to_thread(folder.take, rows), page(reading, last, until), _store(writing, made)
+        )
+    await _store(writing, made)
     await _store(writing, folder.rest())
     if count != until:
         raise GapError(f"the log has {count} events up to position {until}")
@@ -154,6 +160,7 @@ async def _store(driver: Any, made: Made) -> None:
             [r for o in x for r in o.indicators()],
         ),
         ("splits", ("new_id", "origin_id"), [r for o in x for r in o.splits()]),
+        ("reviews", STARTED_COLUMNS, made.reviews),
         *made.evidence.tables(),
     ):
         if rows:

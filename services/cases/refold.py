@@ -12,11 +12,13 @@ from uuid import UUID
 
 from services.cases.evidence.projection import EvidenceRows
 from services.cases.postgres import COLUMNS, recorded
+from services.cases.review.codec import REVIEW_TYPES
+from services.cases.review.projection import ReviewBatch, begun
 from services.cases.rows import Entry, Opened, Rows
-from services.cases.store import Recorded, RecordedEvidence
+from services.cases.store import Recorded, RecordedEvidence, RecordedReview
 from services.cases.views.links import change_other, other_end
 
-__all__ = ["PAGE", "Folder", "Made", "others_until", "page"]
+__all__ = ["PAGE", "Folder", "Made", "others_until", "page", "reviews_until"]
 
 PAGE = 5_000
 
@@ -33,6 +35,11 @@ _PAGE = f"""
     ORDER BY stream_id, version LIMIT $4
 """  # noqa: S608 - constants only
 
+_REVIEWS = f"""
+    SELECT {COLUMNS} FROM events
+    WHERE type = ANY($1) AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
+"""  # noqa: S608 - constants only
+
 Others = Mapping[UUID, Sequence[Recorded]]
 
 
@@ -43,6 +50,7 @@ class Made:
     incidents: list[Opened] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     evidence: EvidenceRows = field(default_factory=EvidenceRows)
+    reviews: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 async def others_until(driver: Any, position: int) -> Others:
@@ -61,8 +69,24 @@ async def page(driver: Any, after: tuple[UUID, int], until: int) -> Sequence[Any
     return rows
 
 
+async def reviews_until(driver: Any, writing: Any, position: int) -> None:
+    """Project the events of reviews up to *position*, in their order, into indexed tables.
+
+    They are few, and each changes rows that an incident's event began.
+    """
+    after = 0
+    while rows := await driver.fetch(_REVIEWS, list(REVIEW_TYPES), after, position, PAGE):
+        after = rows[-1]["position"]
+        events = [r for r in map(recorded, rows) if isinstance(r, RecordedReview)]
+        async with writing.transaction():
+            await ReviewBatch().apply(writing, (), events)
+
+
 class Folder:
-    """Takes the log page by page; holds one incident and one item of evidence at a time."""
+    """Takes the log page by page; holds one incident and one item of evidence at a time.
+
+    The events of reviews are passed over: `reviews_until` takes them.
+    """
 
     def __init__(self, others: Others) -> None:
         self._others = others
@@ -71,6 +95,7 @@ class Folder:
         self._key: UUID | None = None
         self._rows = Rows()
         self._evidence = EvidenceRows()
+        self._reviews: dict[UUID, tuple[Any, ...]] = {}
 
     def take(self, rows: Sequence[Any]) -> Made:
         """Fold a page; return what it completes: the rows of a stream come with its last event."""
@@ -84,7 +109,9 @@ class Folder:
                     self._begin(event.stream_id)
             if isinstance(event, RecordedEvidence):
                 self._evidence.take(event)
-            else:
+            elif isinstance(event, Recorded):
+                for row_of_review in begun([event]):
+                    self._reviews.setdefault(row_of_review[0], row_of_review)
                 self._others_before(event.position)
                 made.entries.append(self._rows.own(event))
         return made
@@ -110,4 +137,5 @@ class Folder:
         self._others_before(None)
         made.incidents += self._rows.incidents()
         made.evidence.add(self._evidence)
-        self._rows, self._evidence = Rows(), EvidenceRows()
+        made.reviews += self._reviews.values()
+        self._rows, self._evidence, self._reviews = Rows(), EvidenceRows(), {}

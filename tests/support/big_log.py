@@ -89,12 +89,12 @@ def _story(kind: int) -> tuple[Template, ...]:
     if kind >= len(_ENDS):
         events.insert(4, each["AccessRestricted.v1"])
     place = UUID("00000000-0000-0000-0000-0000000000ff")
-    notes = [
-        replace(note, note_id=place, text=f"%W seen, case %N.{n}") for n in range(EACH)
-    ]
+    notes = [replace(note, note_id=place, text=f"%W seen, case %N.{n}") for n in range(EACH)]
     found = [_template(event) for event in [*events, *notes][: max(EACH, len(events))]]
     return tuple(
-        replace(t, before=t.before.replace(str(place), "%I"), after=t.after.replace(str(place), "%I"))
+        replace(
+            t, before=t.before.replace(str(place), "%I"), after=t.after.replace(str(place), "%I")
+        )
         for t in found
     )
 

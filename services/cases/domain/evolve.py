@@ -1,11 +1,11 @@
 """From an incident and what happened to it, the incident after it. Never refuses."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import assert_never
 from uuid import UUID
 
 from services.cases.domain import events as e
+from services.cases.domain.changed import replace
 from services.cases.domain.state import UNOPENED, Action, Incident, Indicator, Recommendation
 from services.cases.domain.vocabulary import Clock, FactKind, RootCauseStatus, State
 

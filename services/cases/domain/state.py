@@ -64,7 +64,7 @@ class Recommendation:
     decision: Decision | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: see changed.replace
 class Incident:
     """Everything that a decision or a public message needs to know."""
 

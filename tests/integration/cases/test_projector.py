@@ -35,8 +35,7 @@ async def rows(world: World) -> list[list[Any]]:
     connection = await asyncpg.connect(world.admin_dsn)
     try:
         return [
-            [tuple(row) for row in await connection.fetch(ROWS.format(table))]
-            for table in TABLES
+            [tuple(row) for row in await connection.fetch(ROWS.format(table))] for table in TABLES
         ]
     finally:
         await connection.close()

@@ -66,9 +66,7 @@ async def held_in_the_middle(world: World) -> AsyncIterator[None]:
     connection = await asyncpg.connect(world.admin_dsn)
     try:
         async with connection.transaction():
-            await connection.execute(
-                "SELECT FROM cases.projections WHERE name = 'next' FOR UPDATE"
-            )
+            await connection.execute("SELECT FROM cases.projections WHERE name = 'next' FOR UPDATE")
             yield
     finally:
         await connection.close()
@@ -106,6 +104,8 @@ async def test_pages_of_any_size_make_the_same_rows(
     restricted = each["AccessRestricted.v1"]
     assert isinstance(linked, e.IncidentLinked)
     assert isinstance(merged, e.IncidentMerged)
+    unmerged = each["IncidentUnmerged.v1"]
+    assert isinstance(unmerged, e.IncidentUnmerged)
     told = story(State.CONFIRMED)
     plan: list[tuple[int, list[e.Event]]] = [(n, told[:5]) for n in range(6)]
     plan += [(n, told[5:]) for n in (5, 3, 1, 0, 2, 4)]
@@ -114,7 +114,7 @@ async def test_pages_of_any_size_make_the_same_rows(
         (5, [replace(linked, other_id=keys[0]), restricted]),
         (2, [replace(merged, target_id=keys[1])]),
         (4, [replace(merged, target_id=keys[1])]),
-        (4, [replace(each["IncidentUnmerged.v1"], target_id=keys[1])]),  # type: ignore[call-arg]
+        (4, [replace(unmerged, target_id=keys[1])]),
     ]
     position = 0
     for n, events in plan:

@@ -9,7 +9,8 @@ import pytest
 
 from services.cases.leader import Leader
 from services.cases.postgres import PostgresStore
-from services.cases.relay import LEADER_KEY, STREAM, ForeignTailError, Relay
+from services.cases.relay import LEADER_KEY, STREAM, Relay
+from services.cases.tail import ForeignTailError
 from shared.bus import Bus, BusUnavailableError
 from shared.cloudevents import Outgoing
 from shared.contracts.cases import IncidentConfirmedV1, IncidentOpenedV1, IncidentUpdatedV1

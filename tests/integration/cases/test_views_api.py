@@ -3,12 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from services.cases.domain import events as e
+from services.cases.postgres import PostgresStore
 from shared.ids import uuid7
 from tests.integration.cases.conversation import People
+from tests.support.golden_events import one_of_each
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -154,6 +159,52 @@ async def test_without_a_position_the_stream_begins_now(people: People) -> None:
         async for line in lines:
             if line.startswith("data:"):
                 assert json.loads(line[5:])["sentence"] == "sam noted: after"
+                break
+
+
+async def test_more_than_a_page_arrives_without_gaps_and_without_what_is_restricted(
+    people: People,
+) -> None:
+    told, hidden = await people.opened("told in full"), await people.opened("kept among few")
+    await people.does("rita", hidden, "restrict", reason="an insider")
+    store = PostgresStore(people.world.engine("cases"))
+    note = one_of_each()["NoteAdded.v1"]
+    assert isinstance(note, e.NoteAdded)
+    position = 0
+    for at in range(30):
+        for incident, version in ((told, 1 + at * 10), (hidden, 2 + at * 10)):
+            notes = [replace(note, note_id=uuid7(), text=f"{at}.{n}") for n in range(10)]
+            appended = await store.append(
+                UUID(incident), notes, expected=version, command_id=uuid7(), digest="d"
+            )
+            position = appended.last_position
+    seen: list[tuple[int, dict[str, Any]]] = []
+    async with asyncio.timeout(30):
+        last = "0"
+        while left := 301 - sum(data["incident_id"] == told for _, data in seen):
+            headers = {**people.bearer("mia"), "Last-Event-ID": last}
+            async with people.client.stream("GET", "/v1/stream", headers=headers) as answer:
+                seen += await _events(answer.aiter_lines(), min(45, left))  # hangs up again
+            last = str(seen[-1][0])
+    positions = [key for key, _ in seen]
+    assert positions == sorted(set(positions))
+    assert hidden not in {data["incident_id"] for _, data in seen}
+    assert [data["version"] for _, data in seen if data["incident_id"] == told] == [*range(1, 302)]
+    assert positions[-1] <= position
+
+
+async def test_a_silent_stream_has_a_heartbeat(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cases.api_stream.HEARTBEAT", 1.0)
+    async with (
+        asyncio.timeout(20),
+        people.client.stream("GET", "/v1/stream", headers=people.bearer("mia")) as answer,
+    ):
+        lines = answer.aiter_lines()
+        assert (await anext(lines)).startswith(": from")
+        async for line in lines:
+            if line == ": ping":
                 break
 
 
