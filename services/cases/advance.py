@@ -8,7 +8,7 @@ from uuid import UUID
 from services.cases.evidence.projection import EvidenceBatch
 from services.cases.postgres import COLUMNS, recorded
 from services.cases.review.projection import ReviewBatch
-from services.cases.rows import Rows, save
+from services.cases.rows import Rows, save, save_splits
 from services.cases.store import Recorded, RecordedEvidence, RecordedReview
 from services.cases.views.links import other_end
 
@@ -54,6 +54,7 @@ async def advance(driver: Any, name: str, limit: int) -> tuple[int, int]:
     of_reviews = [r for r in events if isinstance(r, RecordedReview)]
     await ReviewBatch().apply(driver, of_incidents, of_reviews)
     await save(driver, rows)
+    await save_splits(driver, of_incidents)
     if await driver.fetchval(_CURSOR, last, name, cursor) is None:
         raise GapError(f"the cursor was not at {cursor}")
     return len(events), last

@@ -23,8 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.advance import LIVE, NEXT, GapError, advance, cursor_of
 from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
-from services.cases.refold import Folder, Made, others_until, page, reviews_until
-from services.cases.review.projection import STARTED_COLUMNS
+from services.cases.refold import Folder, Made, others_until, page, rest_until
 from services.cases.rows import INSERT_INCIDENT, TIMELINE_COLUMNS
 
 __all__ = ["RebuildRunsError", "Rebuilt", "rebuild"]
@@ -84,7 +83,7 @@ async def rebuild(engine: AsyncEngine) -> Rebuilt:
             until = await reading.fetchval(_POSITION, LIVE)
             await _fold(reading, writing, until)
             await writing.execute("SELECT next_views_index()")
-            await reviews_until(reading, writing, until)
+            await rest_until(reading, writing, until)
             await _follow(reading, writing)
             folded = time.perf_counter()
             before, after = await _compare(reading, writing)
@@ -159,8 +158,6 @@ async def _store(driver: Any, made: Made) -> None:
             ("incident_id", "indicator_id", "attack_vector", "outcome"),
             [r for o in x for r in o.indicators()],
         ),
-        ("splits", ("new_id", "origin_id"), [r for o in x for r in o.splits()]),
-        ("reviews", STARTED_COLUMNS, made.reviews),
         *made.evidence.tables(),
     ):
         if rows:

@@ -13,12 +13,12 @@ from uuid import UUID
 from services.cases.evidence.projection import EvidenceRows
 from services.cases.postgres import COLUMNS, recorded
 from services.cases.review.codec import REVIEW_TYPES
-from services.cases.review.projection import ReviewBatch, begun
-from services.cases.rows import Entry, Opened, Rows
+from services.cases.review.projection import ReviewBatch
+from services.cases.rows import Entry, Opened, Rows, save_splits
 from services.cases.store import Recorded, RecordedEvidence, RecordedReview
 from services.cases.views.links import change_other, other_end
 
-__all__ = ["PAGE", "Folder", "Made", "others_until", "page", "reviews_until"]
+__all__ = ["PAGE", "Folder", "Made", "others_until", "page", "rest_until"]
 
 PAGE = 5_000
 
@@ -35,7 +35,7 @@ _PAGE = f"""
     ORDER BY stream_id, version LIMIT $4
 """  # noqa: S608 - constants only
 
-_REVIEWS = f"""
+_REST = f"""
     SELECT {COLUMNS} FROM events
     WHERE type = ANY($1) AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
 """  # noqa: S608 - constants only
@@ -50,7 +50,6 @@ class Made:
     incidents: list[Opened] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     evidence: EvidenceRows = field(default_factory=EvidenceRows)
-    reviews: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 async def others_until(driver: Any, position: int) -> Others:
@@ -69,23 +68,27 @@ async def page(driver: Any, after: tuple[UUID, int], until: int) -> Sequence[Any
     return rows
 
 
-async def reviews_until(driver: Any, writing: Any, position: int) -> None:
-    """Project the events of reviews up to *position*, in their order, into indexed tables.
+async def rest_until(driver: Any, writing: Any, position: int) -> None:
+    """Project what several streams may claim, in the log's order and into indexed tables.
 
-    They are few, and each changes rows that an incident's event began.
+    Reviews and what was split off: the first to name an id has it. They are few.
     """
-    after = 0
-    while rows := await driver.fetch(_REVIEWS, list(REVIEW_TYPES), after, position, PAGE):
+    after, types = 0, ["IncidentSplit.v1", "ReviewStarted.v1", *REVIEW_TYPES]
+    while rows := await driver.fetch(_REST, types, after, position, PAGE):
         after = rows[-1]["position"]
-        events = [r for r in map(recorded, rows) if isinstance(r, RecordedReview)]
+        events = [recorded(row) for row in rows]
+        of_incidents = [r for r in events if isinstance(r, Recorded)]
         async with writing.transaction():
-            await ReviewBatch().apply(writing, (), events)
+            await ReviewBatch().apply(
+                writing, of_incidents, [r for r in events if isinstance(r, RecordedReview)]
+            )
+            await save_splits(writing, of_incidents)
 
 
 class Folder:
     """Takes the log page by page; holds one incident and one item of evidence at a time.
 
-    The events of reviews are passed over: `reviews_until` takes them.
+    The events of reviews are passed over: `rest_until` takes them.
     """
 
     def __init__(self, others: Others) -> None:
@@ -95,7 +98,6 @@ class Folder:
         self._key: UUID | None = None
         self._rows = Rows()
         self._evidence = EvidenceRows()
-        self._reviews: dict[UUID, tuple[Any, ...]] = {}
 
     def take(self, rows: Sequence[Any]) -> Made:
         """Fold a page; return what it completes: the rows of a stream come with its last event."""
@@ -110,8 +112,6 @@ class Folder:
             if isinstance(event, RecordedEvidence):
                 self._evidence.take(event)
             elif isinstance(event, Recorded):
-                for row_of_review in begun([event]):
-                    self._reviews.setdefault(row_of_review[0], row_of_review)
                 self._others_before(event.position)
                 made.entries.append(self._rows.own(event))
         return made
@@ -137,5 +137,4 @@ class Folder:
         self._others_before(None)
         made.incidents += self._rows.incidents()
         made.evidence.add(self._evidence)
-        made.reviews += self._reviews.values()
-        self._rows, self._evidence, self._reviews = Rows(), EvidenceRows(), {}
+        self._rows, self._evidence = Rows(), EvidenceRows()

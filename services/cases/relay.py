@@ -16,15 +16,10 @@ from services.cases.evidence.publish import evidence_contract
 from services.cases.leader import Leader
 from services.cases.ledger.announce import Announcer, Newest
 from services.cases.publish import to_contract
-<<<<<<< HEAD
 from services.cases.review.publish import review_contract
 from services.cases.store import AnyRecorded, EventStore, Recorded, RecordedEvidence, RecordedReview
-from shared.bus import Bus, BusUnavailableError
-=======
-from services.cases.store import EventStore, Recorded, RecordedEvidence
 from services.cases.tail import ForeignTailError, tail_of
 from shared.bus import Bus
->>>>>>> 211e185 (Snapshot and stream reach what the API has; server-sent events without the library's noise; folds six times faster)
 from shared.cloudevents import Outgoing, outgoing
 from shared.contracts.base import Contract
 
@@ -79,29 +74,7 @@ class Relay:
             return len(events) + await self._announcer.announce(STREAM, position, tail_id)
         return len(events)
 
-<<<<<<< HEAD
-    async def _tail(self) -> tuple[int, str | None, int]:
-        """Return the last published position, its message id, and the stream's last sequence."""
-        try:
-            js: JetStreamContext = self._bus.jetstream()
-            state = (await js.stream_info(STREAM)).state
-            if not state.messages:
-                return 0, None, state.last_seq
-            message = await js.get_msg(STREAM, state.last_seq)
-        except NotFoundError as error:
-            raise BusUnavailableError(f"{STREAM} has no tail to go on from: {error}") from error
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            raise BusUnavailableError(f"{STREAM} does not answer: {error!r}") from error
-        headers = message.headers or {}
-        position, message_id = headers.get("ce-position"), headers.get("Nats-Msg-Id")
-        if position is None or message_id is None:
-            raise ForeignTailError(f"message {state.last_seq} of {STREAM} has no position or id")
-        return int(unquote(position)), message_id, state.last_seq
-
     async def _message(self, event: AnyRecorded) -> Outgoing:
-=======
-    async def _message(self, event: Recorded | RecordedEvidence) -> Outgoing:
->>>>>>> 211e185 (Snapshot and stream reach what the API has; server-sent events without the library's noise; folds six times faster)
         contract: Contract
         if isinstance(event, RecordedEvidence):
             contract = evidence_contract(event)

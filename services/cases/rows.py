@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.cases.domain.events import IncidentSplit
 from services.cases.store import Recorded
 from services.cases.views import Document
 from services.cases.views.access import seers
@@ -18,7 +19,16 @@ from services.cases.views.listing import summarise
 from services.cases.views.searchable import people_of, searchable
 from services.cases.views.timeline import entry
 
-__all__ = ["INSERT_INCIDENT", "TIMELINE_COLUMNS", "Entry", "Opened", "Rows", "json_text", "save"]
+__all__ = [
+    "INSERT_INCIDENT",
+    "TIMELINE_COLUMNS",
+    "Entry",
+    "Opened",
+    "Rows",
+    "json_text",
+    "save",
+    "save_splits",
+]
 
 Entry = tuple[int, UUID, int, str]
 """A row of the timeline, its columns in the order of TIMELINE_COLUMNS."""
@@ -104,10 +114,6 @@ class Opened:
         for indicator, (vector, what) in rows.items():
             yield self.key, indicator, vector, what
 
-    def splits(self) -> Iterator[tuple[UUID, UUID]]:
-        for row in self.document["split_off"]:
-            yield UUID(row["new_id"]), self.key
-
 
 @dataclass(slots=True)
 class Rows:
@@ -143,4 +149,10 @@ async def save(driver: Any, rows: Rows) -> None:
     await driver.executemany(_ACCESS, [row for x in found for row in x.access()])
     await driver.executemany(_TIMELINE, rows.entries)
     await driver.executemany(_INDICATOR, [row for x in found for row in x.indicators()])
-    await driver.executemany(_SPLIT, [row for x in found for row in x.splits()])
+
+
+async def save_splits(driver: Any, events: Iterable[Recorded]) -> None:
+    """Write what was split off in *events*; of two that name one id the first has it."""
+    rows = [(r.event.new_id, r.stream_id) for r in events if isinstance(r.event, IncidentSplit)]
+    if rows:
+        await driver.executemany(_SPLIT, rows)

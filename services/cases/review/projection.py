@@ -1,7 +1,7 @@
 """Rows of reviews, written in the projector's own transaction, under its one cursor."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,16 +14,12 @@ from services.cases.review.view import Document, project_review, started
 from services.cases.store import Recorded, RecordedReview
 from shared.ids import derived_id
 
-__all__ = ["STARTED_COLUMNS", "ReviewBatch", "begun"]
-
-STARTED_COLUMNS = (
-    "review_id", "incident_id", "started_position", "version", "state", "document",
-)  # fmt: skip
+__all__ = ["ReviewBatch"]
 
 _LOAD = "SELECT review_id, document FROM reviews WHERE review_id = ANY($1)"
 _STARTED = (
     "INSERT INTO reviews (review_id, incident_id, started_position, version, state, document)"
-    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (review_id) DO NOTHING"
+    " VALUES ($1, $2, $3, 0, 'started', $4) ON CONFLICT (review_id) DO NOTHING"
 )
 _SAVE = "UPDATE reviews SET version = $2, state = $3, document = $4 WHERE review_id = $1"
 _ITEM = (
@@ -48,7 +44,7 @@ class ReviewBatch:
         self, driver: Any, incidents: Sequence[Recorded], events: Sequence[RecordedReview]
     ) -> None:
         """Project reviews that began in the events of *incidents*, and *events* of reviews."""
-        rows = list(begun(incidents))
+        rows = list(_begun(incidents))
         if rows:
             await driver.executemany(_STARTED, rows)
         if not events:
@@ -78,13 +74,12 @@ class ReviewBatch:
         )
 
 
-def begun(events: Iterable[Recorded]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row of STARTED_COLUMNS for each review that begins in *events* of incidents."""
+def _begun(events: Sequence[Recorded]) -> Iterator[tuple[Any, ...]]:
     for r in events:
         if isinstance(r.event, ReviewStarted):
             key = r.event.review_id or derived_id("review", r.stream_id)
             document = started(str(key), str(r.stream_id))
-            yield key, r.stream_id, r.position, 0, "started", _json(document)
+            yield key, r.stream_id, r.position, _json(document)
 
 
 def _item(review_id: UUID, document: Document, item: Document, position: int) -> tuple[Any, ...]:

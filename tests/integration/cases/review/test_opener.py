@@ -7,6 +7,7 @@ import pytest
 from services.cases.domain.events import ReviewStarted
 from services.cases.postgres import PostgresStore
 from services.cases.projector import Projector
+from services.cases.rebuild import rebuild
 from services.cases.review.opener import Opener, open_review
 from services.cases.review.queries import ReviewQueries
 from shared.ids import uuid7
@@ -47,7 +48,7 @@ async def test_what_was_started_and_not_opened_is_opened_once(people: People) ->
     while await projector.once():
         pass
     assert await queries.unopened() == []
-    rebuilt = await projector.rebuild()
+    rebuilt = await rebuild(engine)
     assert rebuilt.differing == []
 
 
