@@ -222,10 +222,12 @@ async def test_of_two_who_claim_an_id_the_first_in_the_log_has_it_again(world: W
     """Whatever the order of the streams: the first by position, as in the live views."""
     store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
     split = one_of_each()["IncidentSplit.v1"]
+    position = 0
     for key in (UUID(int=(1 << 127) + 1), UUID(int=5)):  # the later one is the smaller one
         events = [*story(), split]  # the same review and the same new incident in both
         appended = await store.append(key, events, expected=0, command_id=uuid7(), digest="d")
-    assert await projector.reached(appended.last_position)
+        position = appended.last_position
+    assert await projector.reached(position)
     live = await rows(world)
     assert (await rebuild(world.engine("cases"))).differing == []
     assert await rows(world) == live
