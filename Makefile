@@ -73,6 +73,11 @@ chaos: setup-dev ## the heavy doses: 40 kills under load, 2,000 mutations of the
 	  tests/system/test_kill_the_log.py tests/integration/cases/ledger/test_tampering.py \
 	  tests/integration/cases/evidence/test_stores.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup-dev ## any request to the cases API, many of them (TOCSIN_FUZZ_EXAMPLES, an operation)
+	@TOCSIN_FUZZ_EXAMPLES=$${TOCSIN_FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest -q -s \
+	  tests/integration/cases/test_any_request.py --timeout=7200 $(ARGS)
+
 .PHONY: bench-peers
 bench-peers: setup-dev ## install the peers that benchmarks compare with into .venv-bench
 	@$(BIN)/uv venv --quiet --allow-existing .venv-bench

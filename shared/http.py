@@ -21,6 +21,7 @@ from shared.auth import JwksFile, JwtVerifier, OidcKeys, public
 from shared.clock import Clock, utc_now
 from shared.identity import LOCAL_ISSUER
 from shared.ids import uuid7
+from shared.openapi import describe
 from shared.problems import ProblemError, install_problem_handlers
 from shared.settings import ServiceSettings
 from shared.trace import traced
@@ -201,6 +202,7 @@ def service_app(
     app.state.started = False
     app.state.draining = False
     install_problem_handlers(app)
+    describe(app)
     app.add_middleware(_Edge, service=service, max_body=max_body, bounds=tuple(bounds))
 
     @app.get("/livez", tags=["probes"], summary="Is the process alive?")

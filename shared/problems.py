@@ -20,11 +20,13 @@ from shared.bus import BusUnavailableError
 from shared.db import is_transient
 from shared.trace import trace_id
 
-__all__ = ["MEDIA_TYPE", "ProblemError", "install_problem_handlers", "problem_document"]
+__all__ = [
+    "MEDIA_TYPE", "TITLES", "ProblemError", "install_problem_handlers", "problem_document",
+]  # fmt: skip
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "2"
-_TITLES = {
+TITLES = {
     400: "Bad request",
     401: "Not authenticated",
     403: "Not allowed",
@@ -71,7 +73,7 @@ def problem_document(
     """Return the body of a refusal."""
     document = {
         "type": f"urn:tocsin:problem:{code}",
-        "title": _TITLES.get(status, "Refused"),
+        "title": TITLES.get(status, "Refused"),
         "status": status,
         "code": code,
         "detail": detail,

@@ -7,15 +7,14 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.cases.api_commands import actor_of
 from services.cases.domain.incident import fold
-from services.cases.domain.vocabulary import State
-from services.cases.domain.workflow import RULES, TERMINAL
-from services.cases.moves import SYSTEM_ONLY, moves
+from services.cases.moves import moves
 from services.cases.need_to_know import CLEARED_ROLES, viewer
 from services.cases.privilege import entry_for, event_for
 from services.cases.queries import Queries
 from services.cases.surroundings import around_of
 from services.cases.views import Document
 from services.cases.views.indicators import analysis
+from services.cases.workflows import workflow as described
 from shared.auth import Principal, Role, allow
 from shared.problems import ProblemError
 
@@ -46,26 +45,10 @@ def unknown() -> ProblemError:
     return ProblemError(404, "not_found", "There is no such incident for you.")
 
 
-@router.get("/v1/workflow", summary="The state machine, as data (R10)")
+@router.get("/v1/workflow", summary="The state machines, as data (R10)")
 async def workflow(_: Reader) -> dict[str, Any]:
-    return {
-        "states": [state.value for state in State],
-        "initial": State.UNOPENED.value,
-        "terminal": sorted(TERMINAL),
-        "commands": [
-            {
-                "command": command.__name__,
-                "verb": rule.verb,
-                "from": [state.value for state in State if state in rule.states],
-                "to": rule.to.value if rule.to else None,
-                "back": rule.back,
-                "roles": sorted(rule.roles),
-                "duty_manager_for": rule.stands_in.value if rule.stands_in else None,
-                "system_only": command in SYSTEM_ONLY,
-            }
-            for command, rule in RULES.items()
-        ],
-    }
+    """Of the incident, and under ``aggregates`` of reviews and items of evidence beside it."""
+    return described()
 
 
 @router.get("/v1/events", summary="The log, in its one order")

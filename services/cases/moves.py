@@ -75,8 +75,8 @@ def _plausible(incident: Incident, actor: Actor, now: datetime) -> Iterator[c.Co
         level=_level(incident),
         reason=_TEXT,
         inputs={},
-        second_approver=_TEXT,
     )
+    yield c.ApproveLowering(actor=actor, now=now, level=v.Severity.SEV4, reason=_TEXT)
     yield c.SetPriority(
         actor=actor,
         now=now,

@@ -124,6 +124,7 @@ def to_contract(incident: Incident, recorded: Recorded) -> IncidentEvent:
             e.DetectionsAttached()
             | e.SeverityProposed()
             | e.PriorityProposed()
+            | e.LoweringApproved()
             | e.PrioritySet()
             | e.SummaryRecorded()
             | e.IndicatorLinked()

@@ -35,6 +35,7 @@ def one_of_each() -> dict[str, e.Event]:
         *given(*granted).when(command(c.BreakGlass, ST)),
         *story(),
         *story(State.FALSE_POSITIVE),
+        e.LoweringApproved(actor=SR, at=NOW, level=v.Severity.SEV3, reason="a test account"),
         *given(*contained).when(
             command(c.SetSeverity, SR, level=v.Severity.SEV1, reason="it spreads")
         ),

@@ -104,6 +104,7 @@ _FIELDS: dict[type[Any], dict[str, Any]] = {
         "version": "2026.11.0",
     },
     c.SetSeverity: {"level": v.Severity.SEV2, "inputs": {}},
+    c.ApproveLowering: {"level": v.Severity.SEV3, "reason": "a test account"},
     c.SetPriority: {
         "priority": v.Priority.P3,
         "functional": "low",

@@ -1,58 +1,68 @@
-"""The diagram in docs/workflow.md, drawn from the workflow's own data (R10).
+"""The diagrams in docs/workflow.md, drawn from what `GET /v1/workflow` serves (R10).
 
 `python -m tests.support.workflow_diagram` writes it; a test fails when it is not what the code is.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from services.cases.domain.vocabulary import State
-from services.cases.domain.workflow import RULES, TERMINAL
+from services.cases.workflows import workflow
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "workflow.md"
 
-_HEAD = """# The workflow of an incident
+_HEAD = """# The workflows of cases
 
-Written by `python -m tests.support.workflow_diagram` from `services/cases/domain/workflow.py`,
-which is also what decides and what `GET /v1/workflow` answers. Do not edit it here.
-
+Written by `python -m tests.support.workflow_diagram` from the tables that decide, which are also
+what `GET /v1/workflow` answers. Do not edit it here.
 """
+_TITLES = {
+    "review": "A post-incident review",
+    "evidence": "An item of evidence",
+}
+
+Machine = dict[str, Any]
 
 
-def _name(state: State) -> str:
-    return "[*]" if state is State.UNOPENED else state.value
+def _edges(machine: Machine) -> Iterator[str]:
+    def name(state: str) -> str:
+        return "[*]" if state == machine["initial"] else state
+
+    for row in machine["commands"]:
+        for state in row["from"]:
+            if row["to"]:
+                yield f"    {name(state)} --> {name(row['to'])}: {row['verb']}"
+            elif row["back"]:
+                yield f"    note right of {name(state)}: {row['verb']} leads back to where it was"
+    for state in machine["states"]:
+        if state in machine["terminal"]:
+            yield f"    {state} --> [*]"
 
 
-def _edges() -> Iterator[str]:
-    for rule in RULES.values():
-        for state in State:
-            if state in rule.states and rule.to:
-                yield f"    {_name(state)} --> {_name(rule.to)}: {rule.verb}"
-            elif state in rule.states and rule.back:
-                yield f"    note right of {_name(state)}: {rule.verb} leads back to where it was"
+def _rows(machine: Machine) -> Iterator[str]:
+    yield "| command | verb | in | to | by |"
+    yield "| --- | --- | --- | --- | --- |"
+    for row in machine["commands"]:
+        to = "the former state" if row["back"] else row["to"] or "–"
+        who = ", ".join(row["roles"])
+        if row["duty_manager_for"]:
+            who += f" (duty_manager for {row['duty_manager_for']})"
+        states = ", ".join(row["from"])
+        yield f"| {row['command']} | `{row['verb']}` | {states} | {to} | {who} |"
 
 
-def _row(command: str, verb: str, states: str, to: str, who: str) -> str:
-    return f"| {command} | {verb} | {states} | {to} | {who} |"
-
-
-def _rows() -> Iterator[str]:
-    yield _row("command", "verb", "in", "to", "by")
-    yield _row("---", "---", "---", "---", "---")
-    for command, rule in RULES.items():
-        states = ", ".join(state.value for state in State if state in rule.states)
-        to = "the former state" if rule.back else rule.to.value if rule.to else "–"
-        who = ", ".join(sorted(rule.roles))
-        if rule.stands_in:
-            who += f" (duty_manager for {rule.stands_in})"
-        yield _row(command.__name__, f"`{rule.verb}`", states, to, who)
+def _drawn(title: str, machine: Machine) -> str:
+    diagram = "\n".join(("```mermaid", "stateDiagram-v2", *_edges(machine), "```"))
+    return f"\n## {title}\n\n{diagram}\n\n" + "\n".join(_rows(machine)) + "\n"
 
 
 def document() -> str:
     """Return docs/workflow.md as the code would have it."""
-    ends = (f"    {_name(state)} --> [*]" for state in State if state in TERMINAL)
-    diagram = "\n".join(("```mermaid", "stateDiagram-v2", *_edges(), *ends, "```"))
-    return f"{_HEAD}{diagram}\n\n" + "\n".join(_rows()) + "\n"
+    incident = workflow()
+    parts = [_drawn("An incident", incident)]
+    for name, machine in incident["aggregates"].items():
+        parts.append(_drawn(_TITLES[name], machine))
+    return _HEAD + "".join(parts)
 
 
 if __name__ == "__main__":

@@ -47,12 +47,20 @@ from services.cases.bodies.team import (
     DecideRecommendation,
     RemoveVTeamMember,
 )
-from services.cases.bodies.triage import DismissAtTriage, Escalate, Open, SetPriority, SetSeverity
+from services.cases.bodies.triage import (
+    ApproveLowering,
+    DismissAtTriage,
+    Escalate,
+    Open,
+    SetPriority,
+    SetSeverity,
+)
 
 __all__ = ["VERBS", "AddNote", "Body", "BreakGlass", "Open", "Who"]
 
 VERBS: tuple[type[Body], ...] = (
     SetSeverity,
+    ApproveLowering,
     SetPriority,
     Escalate,
     DismissAtTriage,

@@ -55,7 +55,7 @@ class SetSeverity(Body):
         default_factory=dict, max_length=64, description="criteria known better than proposed"
     )
     second_approver: str = Field(
-        "", max_length=200, description="another person, needed below a floor of the policy"
+        "", max_length=200, description="below a floor: whose approve-lowering it goes by"
     )
 
     def order(self, who: Who) -> c.SetSeverity:
@@ -67,6 +67,17 @@ class SetSeverity(Body):
             inputs=self.inputs,
             second_approver=self.second_approver,
         )
+
+
+class ApproveLowering(Body):
+    """Agree, as the second person, that the severity goes below a floor of the policy."""
+
+    COMMAND = c.ApproveLowering
+    level: v.Severity
+    reason: Text
+
+    def order(self, who: Who) -> c.ApproveLowering:
+        return c.ApproveLowering(actor=who.actor, now=who.now, level=self.level, reason=self.reason)
 
 
 class SetPriority(Body):

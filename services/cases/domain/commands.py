@@ -83,12 +83,23 @@ class ProposePriority(_Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSeverity(_Order):
-    """``inputs`` are what the service team knows better than the proposal did."""
+    """``inputs`` are what the service team knows better than the proposal did.
+
+    ``second_approver``: whose `ApproveLowering` this goes by; empty: anybody's who gave one.
+    """
 
     level: Severity
     reason: str = ""
     inputs: Mapping[str, Any]
     second_approver: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApproveLowering(_Order):
+    """The second person's word that the severity may go below a floor of the policy (I4)."""
+
+    level: Severity
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -444,6 +455,7 @@ Command = (
     | ProposeSeverity
     | ProposePriority
     | SetSeverity
+    | ApproveLowering
     | SetPriority
     | EscalateIncident
     | DismissAtTriage

@@ -17,6 +17,7 @@ CODES = {
     "override_reason_missing": "differing from the computed value needs a reason",
     "lowering_needs_security_response": "only security response lowers a severity after escalation",
     "second_person_missing": "going below a floor of the policy needs a second person (I4)",
+    "no_floor": "nothing holds the severity up there, so nobody has to approve it",
     "priority_not_set": "no priority has been set (R24a)",
     "priority_factors_missing": "functional, informational and recoverability have to be named",
     "owning_team_missing": "an escalation has exactly one owning team (I2)",

@@ -97,6 +97,14 @@ class SeverityChanged(_Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoweringApproved(_Fact):
+    """Somebody agrees that the severity goes below a floor; somebody else may now set it so."""
+
+    level: Severity
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrioritySet(_Fact):
     priority: Priority
     functional: str
@@ -478,6 +486,7 @@ Event = (
     | PriorityProposed
     | SeveritySet
     | SeverityChanged
+    | LoweringApproved
     | PrioritySet
     | IncidentEscalated
     | IncidentDismissed

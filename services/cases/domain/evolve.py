@@ -29,11 +29,13 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
         case e.DetectionsAttached():
             return _detections(incident, event)
         case e.SeverityProposed():
-            return replace(incident, proposal=event.assessment)
+            return replace(incident, proposal=event.assessment, lowering=())
         case e.PriorityProposed():
             return replace(incident, proposed_priority=event)
         case e.SeveritySet() | e.SeverityChanged():
-            return replace(incident, severity=event.level, inputs=event.inputs)
+            return replace(incident, severity=event.level, inputs=event.inputs, lowering=())
+        case e.LoweringApproved():
+            return replace(incident, lowering=(*incident.lowering, event))
         case e.PrioritySet():
             return replace(incident, priority=event)
         case e.IncidentEscalated():

@@ -37,6 +37,8 @@ def decide(incident: Incident, command: c.Command) -> Sequence[Event]:
             return triage.propose_priority(incident, command, check)
         case c.SetSeverity():
             return triage.set_severity(incident, command, check)
+        case c.ApproveLowering():
+            return triage.approve_lowering(incident, command, check)
         case c.SetPriority():
             return triage.set_priority(incident, command, check)
         case c.EscalateIncident():

@@ -84,6 +84,7 @@ class Incident:
     proposed_priority: e.PriorityProposed | None = None
     severity: Severity | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    lowering: tuple[e.LoweringApproved, ...] = ()
     priority: e.PrioritySet | None = None
 
     escalation_id: UUID | None = None

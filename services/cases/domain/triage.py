@@ -135,7 +135,7 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
             "override_reason_missing",
             f"the policy computed {computed}; setting {command.level} needs a reason",
         )
-        _need_second_below_a_floor(incident, command, check)
+        second = _second(incident, command, check)
         check.settle()
         overrides = computed is not command.level
         return [
@@ -149,7 +149,7 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
                 inputs=inputs,
                 policy=proposal.policy if proposal else "",
                 policy_version=proposal.version if proposal else "",
-                second_approver=command.second_approver,
+                second_approver=second,
             )
         ]
     lowering = command.level.rank < incident.severity.rank
@@ -159,7 +159,7 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
         f"lowering {incident.severity} to {command.level} after escalation needs security_response",
     )
     check.need(bool(command.reason.strip()), "reason_missing", "reassessing needs a reason (I4)")
-    _need_second_below_a_floor(incident, command, check)
+    second = _second(incident, command, check)
     check.settle()
     return [
         e.SeverityChanged(
@@ -169,26 +169,61 @@ def set_severity(incident: Incident, command: c.SetSeverity, check: Check) -> Se
             previous=incident.severity,
             reason=command.reason,
             inputs=inputs,
-            second_approver=command.second_approver,
+            second_approver=second,
         )
     ]
 
 
-def _need_second_below_a_floor(incident: Incident, command: c.SetSeverity, check: Check) -> None:
-    """Below a level that a floor of the policy held up, one person alone does not go (I4)."""
+def _held_up(incident: Incident, level: Severity) -> bool:
+    """Tell whether setting *level* now would go below what a floor of the policy held up."""
     proposal, current = incident.proposal, incident.severity
     if proposal is None or not proposal.floors_applied:
-        return
-    lowers = current is None or command.level.rank < current.rank
-    second = command.second_approver.strip()
+        return False
+    lowers = current is None or level.rank < current.rank
+    return lowers and level.rank < proposal.level.rank
+
+
+def _second(incident: Incident, command: c.SetSeverity, check: Check) -> str:
+    """Return who else approved going below a floor, if it needs somebody (I4).
+
+    Both persons have said so themselves, and one of the two is of security response (§2.1).
+    """
+    if not _held_up(incident, command.level) or incident.proposal is None:
+        return ""
+    named, mine = command.second_approver.strip(), command.actor
+    approvals = [
+        approval.actor
+        for approval in incident.lowering
+        if approval.level is command.level
+        and approval.actor.id != mine.id
+        and named in ("", approval.actor.id)
+        and (mine.has(Role.SECURITY_RESPONSE) or approval.actor.has(Role.SECURITY_RESPONSE))
+    ]
     check.need(
-        not lowers
-        or command.level.rank >= proposal.level.rank
-        or bool(second and second != command.actor.id),
+        bool(approvals),
         "second_person_missing",
-        f"{command.level} is below {proposal.level}, held up by"
-        f" {', '.join(proposal.floors_applied)}: name a second person",
+        f"{command.level} is below {incident.proposal.level}, held up by"
+        f" {', '.join(incident.proposal.floors_applied)}: a second person has to give"
+        " approve-lowering, and one of the two is of security_response",
     )
+    return approvals[0].id if approvals else ""
+
+
+def approve_lowering(
+    incident: Incident, command: c.ApproveLowering, check: Check
+) -> Sequence[e.Event]:
+    """Agree that the severity goes below a floor; it takes another person to set it (I4)."""
+    known = {(approval.level, approval.actor.id) for approval in incident.lowering}
+    if (command.level, command.actor.id) in known:
+        return check.already_so()
+    check.need(_held_up(incident, command.level), "no_floor")
+    check.need(bool(command.reason.strip()), "reason_missing")
+    check.settle()
+    return [
+        e.LoweringApproved(
+            actor=check.actor, at=command.now, level=command.level, reason=command.reason
+        )
+    ]
 
 
 def set_priority(incident: Incident, command: c.SetPriority, check: Check) -> Sequence[e.Event]:

@@ -71,6 +71,7 @@ RULES: Mapping[type[c.Command], Rule] = {
     c.ProposeSeverity: _rule("propose-severity", ACTIVE, _SYS),
     c.ProposePriority: _rule("propose-priority", ACTIVE, _SYS),
     c.SetSeverity: _rule("set-severity", ACTIVE, _ST, _SR, stands_in=_ST),
+    c.ApproveLowering: _rule("approve-lowering", ACTIVE, _ST, _SR, _EM),
     c.SetPriority: _rule("set-priority", ACTIVE, _ST, _SR, stands_in=_ST),
     c.EscalateIncident: _rule(
         "escalate", State.OPENED, _ST, _IC, _SYS, to=State.ESCALATED, stands_in=_ST
@@ -111,7 +112,7 @@ RULES: Mapping[type[c.Command], Rule] = {
         to=State.INVESTIGATING,
     ),
     c.ReportContainmentLoss: _rule(
-        "report-containment-loss", _CONTAINED, *_V_TEAM, _SYS, to=State.CONFIRMED
+        "report-containment-loss", _CONTAINED, _ST, _SR, _IC, _SYS, to=State.CONFIRMED
     ),
     c.AddVTeamMember: _rule("add-v-team-member", _INVESTIGATED, _SR, stands_in=_SR),
     c.RemoveVTeamMember: _rule("remove-v-team-member", _INVESTIGATED, _SR, stands_in=_SR),

@@ -44,6 +44,7 @@ from services.cases.evidence.store import (
 from shared.auth import Principal, allow
 from shared.http import BodyBound
 from shared.ids import derived_id, uuid7
+from shared.openapi import refusal
 from shared.problems import ProblemError
 
 __all__ = ["content_bound", "read_all", "router"]
@@ -118,7 +119,14 @@ async def _incoming(request: Request) -> AsyncIterator[bytes]:
         yield chunk
 
 
-@router.put("/v1/evidence/{evidence_id}/content", summary="The bytes of an item, once")
+@router.put(
+    "/v1/evidence/{evidence_id}/content",
+    summary="The bytes of an item, once",
+    responses={
+        408: refusal("No byte came for a while; nothing was kept"),
+        415: refusal("The body is encoded; evidence is sent as it is"),
+    },
+)
 async def put_content(
     request: Request,
     response: Response,
@@ -127,7 +135,9 @@ async def put_content(
     content_digest: Annotated[
         str | None, Header(alias="Content-Digest", max_length=500, description="RFC 9530")
     ] = None,
-    content_length: Annotated[int | None, Header(alias="Content-Length", ge=0)] = None,
+    content_length: Annotated[  # HTTP's own, so the description need not name it
+        int | None, Header(alias="Content-Length", ge=0, include_in_schema=False)
+    ] = None,
     content_encoding: Annotated[str, Header(alias="Content-Encoding", max_length=50)] = "identity",
 ) -> EvidenceAnswer:
     blobs, limit = bytes_of(request), request.state.evidence.max_bytes
@@ -215,6 +225,10 @@ async def _outgoing(reading: Reading, sha256: str) -> AsyncIterator[bytes]:
     "/v1/evidence/{evidence_id}/content",
     summary="The bytes; verified, and the reading recorded, before they leave",
     response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        409: refusal("It is not in a state to be read, or its integrity check failed"),
+    },
 )
 async def get_content(
     request: Request,

@@ -36,6 +36,7 @@ def _blank(recorded: Recorded) -> Document:
         "pages": list,
         "obligations": list,
         "acknowledgements": list,
+        "lowering_approvals": list,
         "engagements": list,
         "support_cases": list,
         "recommendations": list,
@@ -107,7 +108,9 @@ def _change(known: Document, event: e.Event) -> Document:
         case e.PriorityProposed():
             return {"priority_proposal": plain}
         case e.SeveritySet() | e.SeverityChanged():
-            return {"severity": plain, "severity_reassessment": None}
+            return {"severity": plain, "severity_reassessment": None, "lowering_approvals": []}
+        case e.LoweringApproved():
+            return {"lowering_approvals": [*known.get("lowering_approvals", ()), plain]}
         case e.PrioritySet():
             return {"priority": plain}
         case e.IncidentEscalated():

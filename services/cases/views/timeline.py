@@ -85,6 +85,8 @@ def _sentence(document: Document, event: e.Event) -> str:
             return f"{who} set the severity to {event.level}{why if event.override_reason else ''}."
         case e.SeverityChanged():
             return f"{who} changed {event.previous} to {event.level}: {event.reason}."
+        case e.LoweringApproved():
+            return f"{who} agreed to go below a floor, to {event.level}: {event.reason}."
         case e.PrioritySet():
             return f"{who} set the priority to {event.priority}."
         case e.IncidentEscalated():

@@ -166,7 +166,7 @@ async def test_a_lost_containment_is_back_at_confirmed(people: People) -> None:
     await people.does("sam", incident, "update-action", action_id=key, status="done")
     criteria = [{"text": "no session left", "met": True}]
     await people.does("rita", incident, "contain", criteria=criteria)
-    lost = await people.does("mia", incident, "report-containment-loss", new_assets=["m7"])
+    lost = await people.does("ines", incident, "report-containment-loss", new_assets=["m7"])
     assert lost["events"] == ["ContainmentLost"]
     shown = await people.shown(incident)
     assert (shown["state"], shown["containment"]) == ("confirmed", None)

@@ -17,6 +17,7 @@ from tests.support.given import Given, given
 from tests.support.incidents import (
     DM,
     EM,
+    IC,
     IP,
     LG,
     NOW,
@@ -137,9 +138,9 @@ def test_a_retracted_confirmation_can_become_a_dismissal() -> None:
 
 def test_containment_is_lost_by_something_named() -> None:
     contained = after(State.RECOVERED)
-    nothing = command(c.ReportContainmentLoss, SME, new_assets=(" ",))
+    nothing = command(c.ReportContainmentLoss, IC, new_assets=(" ",))
     assert contained.refuses(nothing) == {"loss_unproven"}
-    stranger = command(c.ReportContainmentLoss, SME, new_assets=(), indicator_ids=(UUID(int=9),))
+    stranger = command(c.ReportContainmentLoss, IC, new_assets=(), indicator_ids=(UUID(int=9),))
     assert contained.refuses(stranger) == {"indicator_unknown"}
     lost = after(
         State.RECOVERED,

@@ -14,7 +14,7 @@ from services.cases.domain.duties import DUTIES
 from services.cases.domain.errors import CODES, NotAllowed
 from services.cases.domain.incident import Incident, decide, evolve, fold
 from services.cases.domain.state import MANDATORY_KINDS
-from services.cases.domain.values import Surroundings
+from services.cases.domain.values import Actor, Surroundings
 from services.cases.domain.vocabulary import State
 from tests.support.given import Given, given
 from tests.support.incidents import (
@@ -117,19 +117,43 @@ def test_i4_severity_and_priority_name_policy_and_inputs_and_lowering_is_guarded
 def test_i4_below_a_floor_it_takes_two_persons() -> None:
     floored = replace(ASSESSMENT, floors_applied=("credentials",))
     lower = command(c.SetSeverity, ST, level=v.Severity.SEV3, reason="a test account")
-    opened = after(State.OPENED, command(c.ProposeSeverity, SYS, assessment=floored))
+    propose = command(c.ProposeSeverity, SYS, assessment=floored)
+    approve = command(c.ApproveLowering, SR, level=v.Severity.SEV3)
+    opened = after(State.OPENED, propose)
     assert opened.refuses(lower) == {"second_person_missing"}
-    assert opened.refuses(replace(lower, second_approver="sam")) == {"second_person_missing"}
-    [low] = opened.when(replace(lower, second_approver="rita"))
+    # Naming somebody is not that somebody's word.
+    assert opened.refuses(replace(lower, second_approver="rita")) == {"second_person_missing"}
+    [low] = after(State.OPENED, propose, approve).when(lower)
     assert isinstance(low, e.SeveritySet)
     assert low.second_approver == "rita"
-    escalated = after(State.ESCALATED, command(c.ProposeSeverity, SYS, assessment=floored))
+    # One's own word is not a second person's, and one of the two is of security response.
+    own = replace(approve, actor=Actor(id="sam", roles=("security_response",)))
+    assert after(State.OPENED, propose, own).refuses(lower) == {"second_person_missing"}
+    colleague = replace(approve, actor=Actor(id="sue", roles=("service_team",)))
+    assert after(State.OPENED, propose, colleague).refuses(lower) == {"second_person_missing"}
+    other_level = replace(approve, level=v.Severity.SEV4)
+    assert after(State.OPENED, propose, other_level).refuses(lower) == {"second_person_missing"}
+    escalated = after(State.ESCALATED, propose)
     lower = replace(lower, actor=SR)
     assert escalated.refuses(lower) == {"second_person_missing"}
-    [changed] = escalated.when(replace(lower, second_approver="sam"))
+    [changed] = after(State.ESCALATED, propose, replace(approve, actor=ST)).when(lower)
     assert isinstance(changed, e.SeverityChanged)
     assert changed.second_approver == "sam"
     assert len(escalated.when(replace(lower, level=v.Severity.SEV1))) == 1  # up needs nobody
+
+
+def test_i4_an_approval_is_used_up_and_only_given_for_a_floor() -> None:
+    floored = replace(ASSESSMENT, floors_applied=("credentials",))
+    approve = command(c.ApproveLowering, SR, level=v.Severity.SEV3)
+    steps: list[c.Command] = [
+        command(c.ProposeSeverity, SYS, assessment=floored),
+        approve,
+        command(c.SetSeverity, ST, level=v.Severity.SEV3, reason="a test account"),
+        command(c.SetSeverity, ST, level=v.Severity.SEV2, reason="after all not"),
+    ]
+    again = command(c.SetSeverity, ST, level=v.Severity.SEV3, reason="once more")
+    assert after(State.OPENED, *steps).refuses(again) == {"second_person_missing"}
+    assert given(*story(State.OPENED)).refuses(approve) == {"no_floor"}
 
 
 @pytest.mark.parametrize("clock", set(v.Clock) - {v.Clock.DETECTED, v.Clock.AWARE})

@@ -12,12 +12,13 @@ __all__ = ["RULES", "Rule"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``frozen_too``: also for an item whose integrity check failed."""
+    """``frozen_too``: also for an item whose integrity check failed; ``to``: where it leads."""
 
     verb: str
     states: frozenset[S]
     roles: frozenset[R]
     frozen_too: bool = False
+    to: S | None = None
 
 
 _HERE = frozenset({S.COLLECTED, S.SEALED})
@@ -29,9 +30,11 @@ _SYSTEM = frozenset({R.SYSTEM})
 _LEGAL = frozenset({R.LEGAL})
 
 RULES: Mapping[type[c.EvidenceCommand], Rule] = {
-    c.RegisterEvidence: Rule("register", frozenset({S.UNKNOWN}), _CUSTODY),
-    c.CollectEvidence: Rule("collect", frozenset({S.REGISTERED}), _CUSTODY | _SYSTEM),
-    c.SealEvidence: Rule("seal", frozenset({S.COLLECTED}), _CUSTODY),
+    c.RegisterEvidence: Rule("register", frozenset({S.UNKNOWN}), _CUSTODY, to=S.REGISTERED),
+    c.CollectEvidence: Rule(
+        "collect", frozenset({S.REGISTERED}), _CUSTODY | _SYSTEM, to=S.COLLECTED
+    ),
+    c.SealEvidence: Rule("seal", frozenset({S.COLLECTED}), _CUSTODY, to=S.SEALED),
     c.TransferCustody: Rule("transfer-custody", _HERE, _CUSTODY),
     c.RecordAccess: Rule("record-access", _KEPT, _READ),
     c.AnalyseCopy: Rule("analyse-copy", _KEPT, _CUSTODY),
@@ -40,7 +43,7 @@ RULES: Mapping[type[c.EvidenceCommand], Rule] = {
     c.PlaceLegalHold: Rule("place-legal-hold", _KEPT | {S.REGISTERED}, _LEGAL, frozen_too=True),
     c.ReleaseLegalHold: Rule("release-legal-hold", _KEPT | {S.REGISTERED}, _LEGAL, frozen_too=True),
     c.SetRetention: Rule("set-retention", _KEPT, _CUSTODIAN, frozen_too=True),
-    c.ReleaseEvidence: Rule("release", frozenset({S.SEALED}), _CUSTODIAN),
+    c.ReleaseEvidence: Rule("release", frozenset({S.SEALED}), _CUSTODIAN, to=S.RELEASED),
     c.RequestDisposal: Rule("request-disposal", _KEPT, _CUSTODIAN),
-    c.DisposeEvidence: Rule("dispose", _KEPT, _CUSTODIAN),
+    c.DisposeEvidence: Rule("dispose", _KEPT, _CUSTODIAN, to=S.DISPOSED),
 }
