@@ -18,7 +18,7 @@ from services.cases.workflows import workflow as described
 from shared.auth import Principal, Role, allow
 from shared.problems import ProblemError
 
-__all__ = ["AUDITORS", "READERS", "Limit", "Reader", "router", "unknown"]
+__all__ = ["AUDITORS", "READERS", "AfterVersion", "Limit", "Reader", "router", "unknown"]
 
 READERS = (
     Role.SERVICE_TEAM,
@@ -36,6 +36,7 @@ Reader = Annotated[Principal, allow(*READERS)]
 Auditor = Annotated[Principal, allow(*AUDITORS)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 After = Annotated[int, Query(ge=0, le=2**62)]
+AfterVersion = Annotated[int, Query(ge=0, lt=2**31)]
 
 router = APIRouter(tags=["views"])
 
@@ -103,7 +104,11 @@ async def related(
 
 @router.get("/v1/incidents/{incident_id}/timeline", summary="A sentence an event")
 async def timeline(
-    request: Request, incident_id: UUID, principal: Reader, after: After = 0, limit: Limit = 200
+    request: Request,
+    incident_id: UUID,
+    principal: Reader,
+    after: AfterVersion = 0,
+    limit: Limit = 200,
 ) -> dict[str, Any]:
     rows = await request.state.queries.timeline(incident_id, after, limit)
     if not rows and await request.state.queries.incident(incident_id) is None:
@@ -130,7 +135,11 @@ async def reads(
 
 @router.get("/v1/incidents/{incident_id}/events", summary="Its events, as they are stored")
 async def events(
-    request: Request, incident_id: UUID, principal: Auditor, after: After = 0, limit: Limit = 200
+    request: Request,
+    incident_id: UUID,
+    principal: Auditor,
+    after: AfterVersion = 0,
+    limit: Limit = 200,
 ) -> dict[str, Any]:
     found: list[Document] = await request.state.queries.stream(incident_id, after, limit)
     if not found and not await request.state.queries.stream(incident_id, 0, 1):

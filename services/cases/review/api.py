@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from services.cases.api_views import READERS
+from services.cases.api_views import READERS, AfterVersion
 from services.cases.bodies.base import Who
 from services.cases.domain.incident import fold as fold_incident
 from services.cases.domain.values import Actor
@@ -140,7 +140,7 @@ async def timeline(
     request: Request,
     review_id: UUID,
     principal: Reader,
-    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    after: AfterVersion = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> dict[str, Any]:
     review, _ = await _review_at(request, review_id)

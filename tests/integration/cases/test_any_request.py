@@ -106,7 +106,7 @@ def version_of(target: Target, named: dict[str, Any]) -> str:
         if named.get(name) in ids:
             kind = {"incident_id": "incidents", "review_id": "reviews"}.get(name, "evidence")
             url = f"{target.client.base_url}/v1/{kind}/{named[name]}"
-            return httpx.get(url, headers=target.headers, timeout=30).headers.get("ETag", '"0"')
+            return str(httpx.get(url, headers=target.headers, timeout=30).headers.get("ETag", "0"))
     return '"1"'
 
 

@@ -43,13 +43,13 @@ async def session(
 
 @pytest.mark.parametrize("table", ["events", "commands"])
 @pytest.mark.parametrize("change", CHANGES)
-async def test_what_is_written_stays(session: Any, change: str, table: str) -> None:
+async def test_i10_what_is_written_stays(session: Any, change: str, table: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await session.execute(change.format(table=table))
     assert await session.fetchval(COUNT.format(table=table)) > 0
 
 
-async def test_the_service_writes_through_append_alone(written: World) -> None:
+async def test_i10_the_service_writes_through_append_alone(written: World) -> None:
     connection = await asyncpg.connect(written.service_dsn("cases"))
     try:
         for statement in (
