@@ -89,7 +89,8 @@ def is_transient(error: BaseException) -> bool:
         return error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] not in _OUR_FAULT
-    return isinstance(error, asyncpg.InterfaceError)
+    # The second kind is what asyncpg says of a connection that broke off in the middle of a word.
+    return isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 async def database_problem(engine: AsyncEngine, schema: str, revision: str) -> str | None:

@@ -206,16 +206,23 @@ class PostgresStore:
                 self._kept = await self._engine.connect()
             driver: Any = (await self._kept.get_raw_connection()).driver_connection
             rows = await driver.fetch(_APPEND, *arguments)
-        except BaseException:
+        except asyncpg.PostgresError:  # a refusal, on a connection that works
             await self._let_go()
+            raise
+        except BaseException:
+            await self._let_go(sound=False)
             raise
         return [_result(ask, row) for ask, row in zip(asks, rows, strict=True)]
 
-    async def _let_go(self) -> None:
-        """Give the connection of the appends back; the pool finds out whether it still works."""
+    async def _let_go(self, *, sound: bool = True) -> None:
+        """Give the connection of the appends back; one that is not *sound* is never used again."""
         kept, self._kept = self._kept, None
         if kept is not None:
-            with contextlib.suppress(OSError, SQLAlchemyError, asyncpg.InterfaceError):
+            with contextlib.suppress(
+                OSError, SQLAlchemyError, asyncpg.InterfaceError, asyncpg.InternalClientError
+            ):
+                if not sound:
+                    await kept.invalidate()
                 await kept.close()
 
     async def types(self, stream_id: UUID, first: int, last: int) -> tuple[str, ...]:
