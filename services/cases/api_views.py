@@ -119,7 +119,9 @@ async def timeline(
     }
 
 
-@router.get("/v1/incidents/{incident_id}/reads", summary="Who read it while it was restricted")
+@router.get(
+    "/v1/incidents/{incident_id}/reads", summary="Who read it while restricted, or its evidence"
+)
 async def reads(
     request: Request,
     incident_id: UUID,

@@ -21,10 +21,11 @@ from services.cases.views.access import CLEARED
 from shared.auth import Principal, Role, allow
 from shared.problems import ProblemError
 
-__all__ = ["CLEARED_ROLES", "VISIBLE", "Sight", "check_named", "need_to_know", "viewer"]
+__all__ = ["CLEARED_ROLES", "RECORDED", "VISIBLE", "Sight", "check_named", "need_to_know", "viewer"]
 
 CLEARED_ROLES = (Role.LEGAL, Role.EXECUTIVE_INCIDENT_MANAGER, Role.AUDITOR)
 BESIDE = ("evidence_id", "review_id")  # aggregates of their own that belong to an incident
+RECORDED = "tocsin.recorded"  # in a request's scope: this read stands in the record already
 WITHOUT_SIGHT = "break-glass"  # the one verb for those who do not see it
 
 # For a query in which `incidents` is named i and :person is the `viewer`. The last condition hides
@@ -119,7 +120,7 @@ class Sight:
             await connection.execute(_RECORD, values)
 
     async def reads(self, incident_id: UUID, after: int, limit: int) -> list[Document]:
-        """Return who has read an incident while it was restricted, in their order."""
+        """Return who has read an incident while restricted, or its evidence, in their order."""
         values = {"id": incident_id, "after": after, "limit": limit}
         async with self._engine.connect() as connection:
             rows = (await connection.execute(_READS, values)).mappings().all()
@@ -150,6 +151,7 @@ async def need_to_know(request: Request, principal: Annotated[Principal, allow(*
     if seen[incident_id]:
         if request.method == "GET":
             await sight.record(principal, incident_id, request.url.path, now)
+            request.scope[RECORDED] = True
     elif not request.url.path.endswith(f"/{WITHOUT_SIGHT}"):
         raise _hidden()
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from services.cases.edge import IdempotencyKey, IfMatch
 from services.cases.evidence.bodies import VERBS, EvidenceBody, Register, VerifyIntegrity
 from services.cases.evidence.domain import commands as c
+from services.cases.evidence.domain.item import fold
 from services.cases.evidence.domain.rules import RULES
 from services.cases.evidence.edge import (
     EvidenceAnswer,
@@ -25,6 +26,7 @@ from services.cases.evidence.integrity import failures, found_digest
 from services.cases.evidence.report import custody_report, manifest
 from services.cases.evidence.store import StoreError
 from services.cases.evidence.view import summary
+from services.cases.need_to_know import RECORDED
 from services.cases.views import Document
 from shared.auth import Principal, Role, allow
 from shared.ids import derived_id
@@ -43,10 +45,12 @@ def _unknown() -> ProblemError:
     return ProblemError(404, "not_found", "There is no such item of evidence for you.")
 
 
-def _seen(principal: Principal, what: str, key: UUID) -> None:
-    """Say who looked; only reading the bytes is an event of the chain, as every event is a version
-    and a look must not make what was just seen stale."""
-    log.info("evidence seen", actor=principal.id, what=what, id=str(key))
+async def _seen(request: Request, principal: Principal, incident_id: str | UUID) -> None:
+    """Record who looked (§7); only reading the bytes is an event of the chain, as every event is a
+    version and a look must not make what was just seen stale."""
+    if RECORDED not in request.scope:
+        now = request.state.clock()
+        await request.state.sight.record(principal, UUID(str(incident_id)), request.url.path, now)
 
 
 @router.post("/v1/incidents/{incident_id}/evidence", status_code=201, summary="Announce an item")
@@ -64,7 +68,8 @@ async def register(
     who = who_is(request, principal, idempotency_key)
     digest = body_digest(request, body)
     if body.copy_of is not None:
-        original, _ = await item_at(request, body.copy_of)
+        # Read, not looked up: no such item and one of another incident are the same refusal.
+        original = fold((await request.state.store.read_evidence(body.copy_of)).events)
         if original.incident_id != incident_id:
             raise ProblemError(422, "malformed", "copy_of names no item of this incident.")
     evidence_id = derived_id("evidence", who.command_id)
@@ -85,7 +90,7 @@ async def of_incident(request: Request, incident_id: UUID, principal: Reader) ->
     documents: list[Document] = await request.state.evidence.queries.of_incident(incident_id)
     if not documents and not (await request.state.store.read(incident_id)).version:
         raise ProblemError(404, "not_found", "There is no such incident for you.")
-    _seen(principal, "list", incident_id)
+    await _seen(request, principal, incident_id)
     return {"items": documents, "summary": summary(documents)}
 
 
@@ -105,7 +110,7 @@ async def evidence_manifest(
         )
         for document in documents
     }
-    _seen(principal, "manifest", incident_id)
+    await _seen(request, principal, incident_id)
     return manifest(str(incident_id), documents, chains, request.state.clock())
 
 
@@ -116,7 +121,7 @@ async def one(
     document: Document | None = await request.state.evidence.queries.one(evidence_id)
     if document is None:
         raise _unknown()
-    _seen(principal, "item", evidence_id)
+    await _seen(request, principal, document["item"]["incident_id"])
     response.headers["ETag"] = f'"{document["version"]}"'
     return {**document, "custody": await request.state.evidence.queries.custody(evidence_id)}
 
@@ -126,7 +131,7 @@ async def report_of(request: Request, evidence_id: UUID, principal: Reader) -> d
     document: Document | None = await request.state.evidence.queries.one(evidence_id)
     if document is None:
         raise _unknown()
-    _seen(principal, "custody report", evidence_id)
+    await _seen(request, principal, document["item"]["incident_id"])
     chain = await request.state.evidence.queries.custody(evidence_id)
     return custody_report(document, chain, request.state.clock())
 
