@@ -65,6 +65,10 @@ test-pythons: ## unit and integration tests on every Python 3.11 to 3.13 found
 	  echo "python$$v"; $(MAKE) --no-print-directory VENV=.venv-$$v PYTHON=$$p unit || exit 1; \
 	done
 
+.PHONY: deadlines-full
+deadlines-full: setup-dev ## hold 100,000 deadlines against an independent computation
+	@TOCSIN_DEADLINE_CLOCKS=100000 $(BIN)/python -m pytest -q tests/unit/notify/test_deadlines_against_dateutil.py
+
 bench: setup-dev ## print the figures of docs/performance.md
 	@$(BIN)/python -m pytest -q -s -m benchmark --override-ini=testpaths=tests/benchmarks --timeout=1800 $(ARGS)
 
@@ -84,7 +88,10 @@ bench-peers: setup-dev ## install the peers that benchmarks compare with into .v
 	@VIRTUAL_ENV=.venv-bench $(BIN)/uv pip install --quiet --group bench >&2
 	@echo "export TOCSIN_BENCH_EVENTSOURCING=$$PWD/.venv-bench/bin/python"
 
-.PHONY: release-contracts docs-settings
+.PHONY: release-contracts docs-settings calendars
+calendars: setup-dev ## write the holiday calendars of notify anew
+	@$(BIN)/python -m tests.support.holiday_calendars
+
 release-contracts: setup-dev ## write the schemas of new messages (never changes a released one)
 	@$(BIN)/python -m tests.contract.test_released_messages
 

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 
 import yaml
 
-__all__ = ["Fields", "LineError", "Listing", "Node", "Scalar", "Table", "fields", "read"]
+__all__ = [
+    "Fields", "LineError", "Listing", "Node", "Scalar", "Table", "fields", "node_of",
+    "plain", "read",
+]  # fmt: skip
 
 # An operator's own file, not text from strangers (those get 256 KiB, §5.3): room for a large
 # estate, and still a bound.
@@ -219,6 +222,33 @@ def fields(node: Node, what: str, allowed: Sequence[str]) -> Fields:
                 value.line, f"{what}: unknown key {key!r} (known: {', '.join(allowed)})"
             )
     return Fields(node, what)
+
+
+def plain(node: Node) -> object:
+    """Return *node* as plain lists, dictionaries and values, without its lines."""
+    match node:
+        case Scalar(value):
+            return value
+        case Listing(items):
+            return [plain(item) for item in items]
+        case Table(entries):
+            return {key: plain(value) for key, value in entries.items()}
+
+
+def node_of(value: object, line: int = 1) -> Node:
+    """Return plain lists, dictionaries and values as a tree; the other way round of `plain`.
+
+    LineError for what no file could say.
+    """
+    match value:
+        case dict():
+            return Table({str(key): node_of(item, line) for key, item in value.items()}, line)
+        case list():
+            return Listing(tuple(node_of(item, line) for item in value), line)
+        case None | bool() | int() | str():
+            return Scalar(value, "" if value is None else str(value), line)
+        case _:
+            raise LineError(line, f"{type(value).__name__} has no place here")
 
 
 def _text(node: Node, what: str) -> str:

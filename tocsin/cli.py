@@ -1,6 +1,7 @@
 """The `tocsin` command: wiring of sub-commands only; a failure is a sentence, no traceback."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Coroutine
@@ -342,6 +343,29 @@ def cases_rebuild(
     outcome = _run(rebuild(database_url or _admin_url(Home(home))))
     console.print(outcome.sentence, style=None if outcome.code == 0 else "red", markup=False)
     sys.exit(outcome.code)
+
+
+@app.command()
+def deadlines(
+    file: Annotated[Path, typer.Argument(help="Clocks, facts, tenants: YAML or JSON.")],
+    regimes: Annotated[
+        list[Path] | None, typer.Option(help="Rows of your own; may be repeated.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what is not required, and why.")
+    ] = False,
+    explain: Annotated[bool, typer.Option(help="Each step of the arithmetic.")] = False,
+    json_out: Annotated[bool, typer.Option("--json", help="As the API shows it.")] = False,
+) -> None:
+    """Compute what would be owed to whom by when; nothing needs to run."""
+    from shared.clock import utc_now
+    from tocsin.deadlines import as_json, compute, show
+
+    found = compute(file, regimes or [])
+    if json_out:
+        typer.echo(json.dumps(as_json(found), indent=2))
+    else:
+        show(console, found, utc_now(), everything=everything, explain=explain)
 
 
 @app.command()

@@ -5,16 +5,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from services.notify import api, api_deliveries, api_scopes
+from services.notify import api, api_deliveries, api_obligations, api_scopes
 from services.notify.consumer import DURABLE, CasesConsumer
 from services.notify.dispatcher import Dispatcher
 from services.notify.egress import AllowList, Resolver, system_resolver
 from services.notify.email import EmailChannel
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.migrations import HEAD
-from services.notify.obligation_book import ObligationBook
-from services.notify.obligations import OperatorProfile
-from services.notify.regimes import shipped_regimes
+from services.notify.obligations.book import ObligationBook
+from services.notify.obligations.profile import operator_profile
+from services.notify.obligations.regime_file import load_regimes
 from services.notify.secrets import WebhookSecrets
 from services.notify.settings import Settings
 from services.notify.state import State
@@ -37,6 +37,8 @@ def create_app(
 ) -> FastAPI:
     """Return the notify service; SettingsError when it lacks what it cannot do without."""
     database_url = require(settings, "database_url")
+    regimes = load_regimes(settings.regimes_files, settings.regimes_enabled)
+    operator = operator_profile(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
@@ -49,7 +51,7 @@ def create_app(
             keeper = InventoryKeeper(
                 settings.inventory_file, engine, clock, on_change=lambda: scopes.wake()
             )
-            book = ObligationBook(keeper, _profile(settings), shipped_regimes())
+            book = ObligationBook(keeper, operator, regimes)
             cases = CasesConsumer(engine, keeper, book, clock, outbox.wake)
             dispatcher = Dispatcher(
                 engine,
@@ -96,6 +98,9 @@ def create_app(
                     settings=settings,
                     engine=engine,
                     keeper=keeper,
+                    book=book,
+                    operator=operator,
+                    regimes=regimes,
                     clock=clock,
                     wake=wake,
                 )
@@ -108,14 +113,6 @@ def create_app(
         description="Finds the affected customers, reckons what is owed, tells them, keeps proof.",
         clock=clock,
     )
-    for router in (api.router, api_scopes.router, api_deliveries.router):
+    for router in (api.router, api_obligations.router, api_scopes.router, api_deliveries.router):
         app.include_router(router)
     return app
-
-
-def _profile(settings: Settings) -> OperatorProfile:
-    capacities, regions = settings.operator_capacities, settings.operator_data_subject_regions
-    return OperatorProfile(
-        capacities=None if capacities is None else frozenset(capacities),
-        data_subject_regions=None if regions is None else frozenset(regions),
-    )

@@ -11,13 +11,14 @@ from services.notify import incidents
 from services.notify.affected_lists import compile_list
 from services.notify.incidents import Incident, ScopeRecord
 from services.notify.inventory_keeper import InventoryKeeper
-from services.notify.obligation_book import ObligationBook
+from services.notify.obligations.book import ObligationBook
 from services.notify.scope import ScopeError, check
 from shared.clock import Clock
 from shared.cloudevents import outgoing
 from shared.consume import Delivery, TransientError
 from shared.contracts.base import Contract, ContractError
 from shared.contracts.cases import (
+    ClockSetV1,
     IncidentConfirmedV1,
     IncidentContainedV1,
     IncidentDismissedV1,
@@ -34,7 +35,13 @@ DURABLE = "notify-cases"
 log = structlog.get_logger()
 _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
     contract.SUBJECT: contract
-    for contract in (IncidentConfirmedV1, IncidentContainedV1, IncidentDismissedV1, ScopeSetV1)
+    for contract in (
+        ClockSetV1,
+        IncidentConfirmedV1,
+        IncidentContainedV1,
+        IncidentDismissedV1,
+        ScopeSetV1,
+    )
 }
 
 
@@ -91,6 +98,13 @@ class CasesConsumer:
             case IncidentConfirmedV1():
                 facts = _confirmed_facts(event)
                 incident = await incidents.note(connection, event, state="confirmed", facts=facts)
+                await self._publish(
+                    connection, await self._book.evaluate(connection, incident, self._clock())
+                )
+            case ClockSetV1():
+                # Set for the first time or corrected: deadlines follow, older revisions stay (V29).
+                clock = {f"{event.clock}_at": event.instant}
+                incident = await incidents.note(connection, event, facts=clock)
                 await self._publish(
                     connection, await self._book.evaluate(connection, incident, self._clock())
                 )

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from services.notify.obligations.deadlines import Rule
+
 __all__ = [
-    "CLOCKS", "ROLES", "Clause", "Contacts", "Farm", "Inventory", "Placement", "Server", "Service",
+    "NOTICE", "ROLES", "Clause", "Contacts", "Farm", "Inventory", "Placement", "Server", "Service",
     "Tenant", "Webhook",
 ]  # fmt: skip
 
 ROLES = ("primary", "replica", "backup")
-CLOCKS = ("aware", "detected", "confirmed", "declared")
+# The least that a customer notice says (R36).
+NOTICE = ("description", "effect_on_customer_data", "actions_taken", "suggested_actions",
+          "next_update")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +65,25 @@ class Contacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clause:
-    """A duty to notify out of the tenant's contract (R36b)."""
+    """A duty to notify out of the tenant's contract (R36b): a regime of its own.
+
+    ``terms`` is the rule as it was written, in canonical JSON.
+    """
 
     id: str
-    hours: int
     clock: str
+    terms: str
+    rule: Rule
     regime: str = "contract_sla"
+    content: tuple[str, ...] = NOTICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """A customer. ``region`` is where it is established in law; None is: not known."""
+    """A customer. ``region`` is where it is established in law; None is: not known.
+
+    ``capacities`` say under which laws it has duties of its own (controller, financial_entity, …).
+    """
 
     name: str
     display_name: str
@@ -79,6 +91,7 @@ class Tenant:
     region: str | None = None
     data_subject_regions: frozenset[str] | None = None
     industry: str | None = None
+    capacities: frozenset[str] | None = None
     clauses: tuple[Clause, ...] = ()
 
 

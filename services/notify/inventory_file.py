@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from services.notify.inventory import (
-    CLOCKS,
+    NOTICE,
     ROLES,
     Clause,
     Contacts,
@@ -24,8 +24,11 @@ from services.notify.inventory import (
     Tenant,
     Webhook,
 )
+from services.notify.obligations.deadlines import ElapsedHours
+from services.notify.obligations.regimes import CLOCKS
+from services.notify.obligations.rule_file import parse_rule
 from shared.clock import rfc3339
-from shared.yaml_lines import Fields, LineError, Node, fields, read
+from shared.yaml_lines import Fields, LineError, Node, fields, plain, read
 
 __all__ = ["InventoryError", "canonical", "parse"]
 
@@ -132,15 +135,17 @@ class _Builder:
 
     def _tenant(self, node: Node) -> Tenant:
         keys = ("name", "display_name", "region", "data_subject_regions", "industry", "contacts")
-        tenant = fields(node, "tenant", (*keys, "contract"))
+        tenant = fields(node, "tenant", (*keys, "capacities", "contract"))
         name = self.names["tenant"].add(tenant.text("name"), tenant.line_of("name"))
         subjects = tenant.texts("data_subject_regions")
+        capacities = tenant.texts("capacities")
         return Tenant(
             name=name,
             display_name=tenant.text_or_none("display_name") or name,
             region=tenant.text_or_none("region"),
             data_subject_regions=frozenset(text for text, _ in subjects) if subjects else None,
             industry=tenant.text_or_none("industry"),
+            capacities=frozenset(text for text, _ in capacities) if capacities else None,
             contacts=_contacts(tenant, name, self.stored),
             clauses=_clauses(tenant, name),
         )
@@ -231,7 +236,8 @@ def _clauses(tenant: Fields, name: str) -> tuple[Clause, ...]:
     names = _Names(f"clause of {name!r}")
     found = []
     for node in tenant.items("contract"):
-        given = fields(node, f"contract of {name!r}", ("clause", "regime", "hours", "clock"))
+        what = f"contract of {name!r}"
+        given = fields(node, what, ("clause", "regime", "hours", "rule", "clock", "content"))
         clock = given.text("clock")
         if clock not in CLOCKS:
             raise LineError(
@@ -239,11 +245,23 @@ def _clauses(tenant: Fields, name: str) -> tuple[Clause, ...]:
             )
         if (regime := given.text_or_none("regime") or "contract_sla") != "contract_sla":
             raise LineError(given.line_of("regime"), f"regime {regime!r} is not a contract's")
-        hours = given.number_or_none("hours", 1, 24 * 365)
-        if hours is None:
-            raise LineError(given.line, f"contract of {name!r} has no hours")
-        clause = names.add(given.text_or_none("clause") or "notice", given.line)
-        found.append(Clause(id=clause, hours=hours, clock=clock, regime=regime))
+        hours, node_of_rule = given.number_or_none("hours", 1, 24 * 365), given.table("rule")
+        if (hours is None) == (node_of_rule is None):
+            raise LineError(given.line, f"{what} needs either hours or a rule")
+        terms = {"elapsed_hours": hours} if node_of_rule is None else plain(node_of_rule)
+        content = tuple(text for text, _ in given.texts("content"))
+        found.append(
+            Clause(
+                id=names.add(given.text_or_none("clause") or "notice", given.line),
+                clock=clock,
+                terms=json.dumps(terms, sort_keys=True),
+                rule=ElapsedHours(hours or 0)
+                if node_of_rule is None
+                else parse_rule(node_of_rule, what, CLOCKS),
+                regime=regime,
+                content=content or NOTICE,
+            )
+        )
     return tuple(found)
 
 
@@ -296,6 +314,13 @@ def _service_json(inventory: Inventory, name: str, servers: dict[str, list[str]]
     return _some(name=name, depends_on=sorted(inventory.services[name].depends_on), farms=farms)
 
 
+def _terms(clause: Clause) -> dict[str, Any]:
+    """Return the clause's rule, in the short form where that says all."""
+    if clause.rule == ElapsedHours(getattr(clause.rule, "hours", 0)):
+        return {"hours": clause.rule.hours}
+    return {"rule": json.loads(clause.terms)}
+
+
 def _tenant_json(tenant: Tenant) -> dict[str, Any]:
     hook = tenant.contacts.webhook
     return _some(
@@ -304,12 +329,19 @@ def _tenant_json(tenant: Tenant) -> dict[str, Any]:
         region=tenant.region,
         data_subject_regions=sorted(tenant.data_subject_regions or ()),
         industry=tenant.industry,
+        capacities=sorted(tenant.capacities or ()),
         contacts=_some(
             email=list(tenant.contacts.emails),
             webhook=_some(url=hook.url, secret_ref=hook.secret_ref) if hook else None,
         ),
         contract=[
-            {"clause": c.id, "regime": c.regime, "hours": c.hours, "clock": c.clock}
+            _some(
+                clause=c.id,
+                regime=c.regime,
+                clock=c.clock,
+                **_terms(c),
+                content=[] if c.content == NOTICE else list(c.content),
+            )
             for c in tenant.clauses
         ],
     )

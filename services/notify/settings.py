@@ -28,6 +28,22 @@ class Settings(ServiceSettings):
         None, description='of the data that the operator controls itself, e.g. ["EU"]'
     )
 
+    operator_country: str | None = Field(
+        None, description="two letters; gives the authority's time zone and holidays, e.g. DE"
+    )
+    operator_entity_classes: list[str] | None = Field(
+        None, description="as regimes name them, e.g. credit_institution, small_agent"
+    )
+    operator_service_kinds: list[str] | None = Field(
+        None, description="cloud, managed_service, data_centre (NIS2 thresholds)"
+    )
+    regimes_files: list[Path] = Field(
+        default_factory=list, description="your own rows; one of a shipped id replaces it"
+    )
+    regimes_enabled: dict[str, bool] = Field(
+        default_factory=dict, description='switch rows, e.g. {"uk_gdpr": true, "pci": false}'
+    )
+
     sender: str = Field("security@localhost", description="From of the e-mail notices")
     smtp_host: str | None = None
     smtp_port: int = Field(587, ge=1, le=65535)

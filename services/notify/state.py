@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notify.inventory_keeper import InventoryKeeper
+from services.notify.obligations.book import ObligationBook
+from services.notify.obligations.identify import OperatorProfile
+from services.notify.obligations.regimes import Regimes
 from services.notify.settings import Settings
 from shared.auth import Role
 from shared.clock import Clock
@@ -31,6 +34,9 @@ class State(ServiceState):
     settings: Settings
     engine: AsyncEngine
     keeper: InventoryKeeper
+    book: ObligationBook
+    operator: OperatorProfile
+    regimes: Regimes
     clock: Clock
     wake: Callable[[], None]
 

@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0001"
+HEAD = "0002"

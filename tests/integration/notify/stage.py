@@ -15,7 +15,7 @@ from shared.bus import Bus
 from shared.clock import utc_now
 from shared.cloudevents import outgoing
 from shared.contracts.base import Contract
-from shared.contracts.cases import IncidentConfirmedV1, Scope, ScopeSetV1
+from shared.contracts.cases import ClockSetV1, IncidentConfirmedV1, Scope, ScopeSetV1
 from shared.ids import uuid7
 from tests.support.smtp_sink import SmtpSink
 from tests.support.waiting import until
@@ -169,6 +169,21 @@ def scoped(
     )
 
 
+def clock_set(incident_id: UUID, version: int, clock: str, instant: datetime) -> ClockSetV1:
+    """Return that an instant was recorded or corrected in cases, by lena."""
+    return ClockSetV1(
+        event_id=uuid7(),
+        occurred_at=utc_now(),
+        incident_id=incident_id,
+        number="TOCSIN-2026-0001",
+        version=version,
+        position=version,
+        actor="lena",
+        clock=clock,
+        instant=instant,
+    )
+
+
 class Desk:
     """People at notify's API."""
 
@@ -189,6 +204,11 @@ class Desk:
 
     async def get(self, path: str) -> Any:
         answer = await self.call("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Any, role: str = "incident_communications") -> Any:
+        answer = await self.call("POST", path, role=role, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

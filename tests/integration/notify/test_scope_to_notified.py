@@ -1,7 +1,7 @@
 """From a scope to notified customers: list, second signature, mails and webhooks, once each."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from shared.contracts.notify import (
     ObligationIdentifiedV1,
 )
 from shared.ids import derived_id, uuid7
-from tests.integration.notify.stage import AWARE, Desk, Stage, confirmed, scoped
+from tests.integration.notify.stage import AWARE, Desk, Stage, clock_set, confirmed, scoped
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -81,26 +81,51 @@ async def test_obligations_arise_from_confirmation_and_list_in_either_order(
     confirmation, scope = confirmed(incident), scoped(incident, "m1")
     async with stage.running() as desk:
         await stage.say(*((scope, confirmation) if scope_first else (confirmation, scope)))
-        found = await until(lambda: _obligations(desk, incident, 4))
-        due = {(o["regime"], o["tenant"]): o for o in found}
-        assert due["gdpr_33_1", None]["due_at"] == rfc3339(AWARE + timedelta(hours=72))
-        assert due["gdpr_33_2", "alpha"]["state"] == "triggered"
-        assert due["gdpr_33_2", "alpha"]["internal_target"] is True
-        assert due["gdpr_33_2", "beta"]["state"] == "undecided"  # its data subjects: not stated
-        assert due["contract_sla", "alpha"]["due_at"] == rfc3339(AWARE + timedelta(hours=24))
-        messages = await until(lambda: _messages(stage, incident, 4))
-        assert {m.obligation_id for m in messages} == {UUID(o["obligation_id"]) for o in found}
+        due = await until(lambda: _obligations(desk, incident))
+        assert due["gdpr_33_1", "initial", None]["due_at"] == rfc3339(AWARE + timedelta(hours=72))
+        assert due["gdpr_33_2", "notice", "alpha"]["state"] == "triggered"
+        assert due["gdpr_33_2", "notice", "alpha"]["internal_target"] is True
+        # Where beta's data subjects are is not stated.
+        assert due["gdpr_33_2", "notice", "beta"]["state"] == "undecided"
+        assert due["contract_sla", "9.1", "alpha"]["due_at"] == rfc3339(AWARE + timedelta(hours=24))
+        assert due["dora_19", "initial", None]["state"] == "not_required"  # said, not left out (I7)
+        open_ = {UUID(o["obligation_id"]) for o in due.values() if o["state"] != "not_required"}
+        messages = await until(lambda: _messages(stage, incident, len(open_)))
+        assert {m.obligation_id for m in messages} == open_
         assert {m.state for m in messages} == {"triggered", "undecided"}
 
         # A corrected clock is a revision; what did not change is not said again.
         await stage.say(confirmed(incident, 9, aware_at=AWARE - timedelta(hours=1)))
-        messages = await until(lambda: _messages(stage, incident, 8))
-        assert {o["revision"] for o in await _obligations(desk, incident, 4)} == {2}
+        await until(lambda: _messages(stage, incident, len(open_) + 1))
+        revised = await _obligations(desk, incident)
+        authority = revised["gdpr_33_1", "initial", None]
+        assert (authority["revision"], authority["due_at"]) == (
+            2,
+            rfc3339(AWARE + timedelta(hours=71)),
+        )
+
+        # An instant that cases recorded later, and facts that legal states, change it too (V29).
+        bare = await desk.get(f"/v1/incidents/{incident}/facts")
+        assert bare["items"] == []
+        await stage.say(clock_set(incident, 10, "aware", AWARE - timedelta(hours=2)))
+        await until(lambda: _due_is(desk, incident, AWARE + timedelta(hours=70)))
+        statement = {"facts": {"risk_unlikely": True}, "reason": "encrypted, key not lost"}
+        await desk.post(f"/v1/incidents/{incident}/facts", statement, role="legal")
+        decided = await _obligations(desk, incident)
+        assert decided["gdpr_33_1", "initial", None]["state"] == "not_required"
 
 
-async def _obligations(desk: Desk, incident: UUID, count: int) -> list[Any]:
+async def _due_is(desk: Desk, incident: UUID, due_at: datetime) -> bool:
+    found = await _obligations(desk, incident)
+    return bool(found["gdpr_33_1", "initial", None]["due_at"] == rfc3339(due_at))
+
+
+async def _obligations(desk: Desk, incident: UUID) -> dict[tuple[str, str, str | None], Any]:
+    """The newest revision of each, once there is one towards a tenant and one of the operator."""
     items = (await desk.get(f"/v1/obligations?incident_id={incident}"))["items"]
-    return list(items) if len(items) >= count else []
+    found = {(o["regime"], o["phase"], o["tenant"]): o for o in items}
+    done = any(o["tenant"] for o in items) and ("gdpr_33_1", "initial", None) in found
+    return found if done else {}
 
 
 async def _messages(stage: Stage, incident: UUID, count: int) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,27 +13,35 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notify.affected_lists import listed_tenants, newest_list
 from services.notify.incidents import Incident
 from services.notify.inventory_keeper import InventoryKeeper
-from services.notify.obligations import (
+from services.notify.obligations.conditions import Condition
+from services.notify.obligations.identify import (
     AffectedParty,
-    Condition,
-    Facts,
+    Holder,
+    IncidentFacts,
+    Key,
     Obligation,
     ObligationState,
     OperatorProfile,
     identify,
     withdrawn,
 )
-from services.notify.regimes import Regime
+from services.notify.obligations.regimes import CLOCKS, Regimes
 from shared.clock import parse_instant, rfc3339
 from shared.contracts.notify import ObligationIdentifiedV1
 from shared.ids import derived_id
 
 __all__ = ["ObligationBook", "obligation_id", "obligation_json"]
 
-_CLOCKS = ("aware", "detected", "confirmed")
 _CURRENT = text(
     "SELECT DISTINCT ON (obligation_id) obligation_id, revision, detail, digest FROM obligations"
     " WHERE incident_id = :incident ORDER BY obligation_id, revision DESC"
+)
+_STATED = text(
+    "SELECT facts FROM stated_facts WHERE incident_id = :incident ORDER BY version DESC LIMIT 1"
+)
+_TOLD = text(
+    "SELECT tenant, min(sent_at) AS at FROM notifications"
+    " WHERE incident_id = :incident AND state = 'sent' GROUP BY tenant"
 )
 _INSERT = text(
     "INSERT INTO obligations (obligation_id, revision, incident_id, regime, tenant, state, due_at,"
@@ -46,7 +54,7 @@ class ObligationBook:
     """Brings the obligations of an incident in line with its facts and its newest list."""
 
     def __init__(
-        self, keeper: InventoryKeeper, operator: OperatorProfile, regimes: tuple[Regime, ...]
+        self, keeper: InventoryKeeper, operator: OperatorProfile, regimes: Regimes
     ) -> None:
         self._keeper, self._operator, self._regimes = keeper, operator, regimes
 
@@ -60,17 +68,19 @@ class ObligationBook:
         if incident.state != "confirmed":
             return []
         parties = await self._parties(connection, incident.id)
-        facts = _facts(incident)
-        found = {
-            obligation_id(incident.id, o): o
-            for o in identify(facts, self._operator, parties, self._regimes)
-        }
+        stated = (await connection.execute(_STATED, {"incident": incident.id})).scalar()
+        facts = _facts(incident, json.loads(stated) if stated else {})
         rows = (await connection.execute(_CURRENT, {"incident": incident.id})).all()
         current = {row.obligation_id: row for row in rows}
-        for known, row in current.items():
-            if known not in found:
+        known = {_key(json.loads(row.detail)) for row in rows}
+        found = {
+            obligation_id(incident.id, o): o
+            for o in identify(facts, self._operator, parties, self._regimes, known)
+        }
+        for key, row in current.items():
+            if key not in found:
                 why = "the tenant is not on the newest affected list any more"
-                found[known] = withdrawn(_parse(row.detail), why)
+                found[key] = withdrawn(_parse(row.detail), why)
         return [
             message
             for key, obligation in found.items()
@@ -85,10 +95,18 @@ class ObligationBook:
             return []
         inventory = await self._keeper.by_version(connection, newest.inventory_version)
         listed = await listed_tenants(connection, newest.list_id)
+        told = (await connection.execute(_TOLD, {"incident": incident_id})).all()
+        told_at = {row.tenant: row.at for row in told}
         return [
-            AffectedParty(tenant=inventory.tenants[name], confidence=confidence)
+            AffectedParty(
+                tenant=inventory.tenants[name], confidence=confidence, told_at=told_at.get(name)
+            )
             for name, (confidence, _) in listed.items()
         ]
+
+
+def _key(detail: Mapping[str, Any]) -> Key:
+    return detail["regime"], detail["phase"], detail["recipient"], detail["tenant"] or ""
 
 
 def obligation_id(incident_id: UUID, obligation: Obligation) -> UUID:
@@ -103,10 +121,13 @@ def obligation_id(incident_id: UUID, obligation: Obligation) -> UUID:
     )
 
 
-def _facts(incident: Incident) -> Facts:
-    clocks = {name: incident.instant(f"{name}_at") for name in _CLOCKS}
-    known = {name: at for name, at in clocks.items() if at is not None}
-    return Facts(clocks=known, inputs=incident.facts.get("inputs", {}))
+def _facts(incident: Incident, stated: Mapping[str, object]) -> IncidentFacts:
+    """Return what is known: the clocks that cases recorded, and what a person stated last."""
+    clocks = {name: incident.instant(f"{name}_at") for name in CLOCKS}
+    return IncidentFacts(
+        clocks={name: at for name, at in clocks.items() if at is not None},
+        inputs={**incident.facts.get("inputs", {}), **stated},
+    )
 
 
 async def _revise(
@@ -138,8 +159,8 @@ async def _revise(
             "at": at,
         },
     )
-    if obligation.state is ObligationState.NOT_REQUIRED:
-        return None
+    if obligation.state is ObligationState.NOT_REQUIRED or obligation.holder is Holder.CUSTOMER:
+        return None  # nothing for us to do
     return ObligationIdentifiedV1(
         event_id=derived_id("obligation-identified", key, revision),
         occurred_at=at,
@@ -178,6 +199,12 @@ def obligation_json(obligation: Obligation) -> dict[str, Any]:
             {"what": c.what, "holds": c.holds, "because": c.because} for c in obligation.trigger
         ],
         "source": obligation.source,
+        "holder": obligation.holder.value,
+        "content": list(obligation.content),
+        "late_reasons_required": obligation.late_reasons_required,
+        "repeats": obligation.repeats,
+        "tzdb": obligation.tzdb,
+        "calendars": list(obligation.calendars),
     }
 
 
@@ -192,5 +219,8 @@ def _parse(detail: str) -> Obligation:
             "due_at": parse_instant(given["due_at"]),
             "latest_arguable": parse_instant(arguable) if arguable else None,
             "trigger": tuple(Condition(**condition) for condition in given["trigger"]),
+            "holder": Holder(given.get("holder", Holder.PROVIDER)),
+            "content": tuple(given.get("content", ())),
+            "calendars": tuple(given.get("calendars", ())),
         }
     )
