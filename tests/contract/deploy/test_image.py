@@ -23,7 +23,8 @@ DATA = (
     "services/*/migrations/*",
     "services/escalate/policies/*",
     "services/notify/templates/*",
-    "services/notify/regimes.yml",
+    "services/notify/obligations/table/*.yml",
+    "services/notify/obligations/holidays/*.yml",
     "services/detect/pack/*",
     "services/detect/rules/routing.yml",
 )
