@@ -325,6 +325,49 @@ def verify(
     sys.exit(outcome.code)
 
 
+rules_app = typer.Typer(help="Detection rules: test, check, coverage.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+PlacesArgument = Annotated[
+    list[Path] | None, typer.Argument(help="Directories of rules; default: those that come along.")
+]
+
+
+@rules_app.command("test")
+def rules_test(
+    places: PlacesArgument = None,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")] = None,
+) -> None:
+    """Run the examples beside rules (NAME.test.yml): which must fire, which must not."""
+    from tocsin.rules import test
+
+    sys.exit(test(places or [], junit, console))
+
+
+@rules_app.command("check")
+def rules_check(places: PlacesArgument = None) -> None:
+    """Load rules and say what is wrong with them: file, line, reason."""
+    from tocsin.rules import check
+
+    sys.exit(check(places or [], console))
+
+
+@rules_app.command("coverage")
+def rules_coverage(
+    places: PlacesArgument = None,
+    layer: Annotated[
+        Path | None, typer.Option(help="Write an ATT&CK Navigator layer to this file.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Rules, or a Navigator layer, whose techniques should be covered."),
+    ] = None,
+) -> None:
+    """Say which ATT&CK tactics and techniques rules look for, and which are missing."""
+    from tocsin.rules import coverage
+
+    sys.exit(coverage(places or [], layer, against or [], console))
+
+
 cases = typer.Typer(help="The views of the cases service.", no_args_is_help=True)
 app.add_typer(cases, name="cases")
 

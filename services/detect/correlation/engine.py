@@ -8,7 +8,9 @@ latest event time seen, so that silence too comes to an end. Time is given, neve
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from services.detect.correlation.closing import Closing
 from services.detect.correlation.firing import SEPARATOR, Firing, Matched, Outcome
@@ -30,6 +32,45 @@ MAX_GROUPS = 1_000_000
 MAX_WAITING = 1_000_000
 _ABSENT = "\x00absent"
 _LAST = b"\xff" * 17
+_BEGINNING = -(1 << 62)
+_new: Callable[[type[Update], Iterable[Any]], Update] = tuple.__new__  # as cheap as a tuple
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A feed, with all that taking a match in needs to know."""
+
+    step: int
+    rule_id: str
+    family: str
+    position: int
+    group: tuple[str, ...]
+    only: str | None
+    values: tuple[str, ...]
+    ordered: bool
+    drops: bool
+    numeric: bool
+
+
+def _entry(feed: Feed, step: Step) -> _Entry:
+    rule = step.rule
+    shares = (
+        rule.type is Type.VALUE_PERCENTILE
+        and rule.condition is not None
+        and rule.condition.percentile is None
+    )
+    return _Entry(
+        step=feed.step,
+        rule_id=rule.id,
+        family=step.family,
+        position=feed.position,
+        group=feed.group,
+        only=feed.group[0] if len(feed.group) == 1 else None,
+        values=feed.values,
+        ordered=rule.type is Type.TEMPORAL_ORDERED,
+        drops=rule.missing is Missing.DROP,
+        numeric=rule.type in METRICS and not shares,
+    )
 
 
 class Engine:
@@ -42,13 +83,17 @@ class Engine:
         self.lateness = lateness
         self.counts: Counter[tuple[str, str]] = Counter()
         """(rule id, what) → how often: late, late_ignored, duplicates, ungrouped, evicted_…"""
-        self.watermark = -(1 << 62)
-        self.newest = -(1 << 62)
+        self.watermark = _BEGINNING
+        self.newest = _BEGINNING
         self.newest_at = 0
         self.made = 0
         self._limit = groups
         self.processors: list[Processor] = [self._processor(step) for step in plan.steps]
         self.waiting: list[list[Update]] = [[] for _ in plan.steps]
+        self._entries = {
+            rule_id: tuple(_entry(feed, plan.steps[feed.step]) for feed in feeds)
+            for rule_id, feeds in plan.feeds.items()
+        }
 
     def _processor(self, step: Step) -> Processor:
         def count(what: str, times: int) -> None:
@@ -58,69 +103,70 @@ class Engine:
 
     def feed(self, matches: Iterable[Matched], now: int) -> None:
         """Take in *matches*, which arrived at *now* (microseconds, the wall clock)."""
-        feeds, steps = self.plan.feeds, self.plan.steps
+        entries = self._entries
         newest = self.newest
         for match in matches:
-            if match.time > newest:
-                newest = match.time
-            for feed in feeds.get(match.rule_id, ()):
-                if not match.family or steps[feed.step].family == match.family:
-                    self._enqueue(feed, steps[feed.step], match, ())
+            rule_id, _, time, _, _, family = match
+            if time > newest:
+                newest = time
+            for entry in entries.get(rule_id, ()):
+                if not family or entry.family == family:
+                    self._enqueue(entry, match, (), self.watermark)
         if newest > self.newest:
             self.newest, self.newest_at = newest, now
 
-    def _enqueue(self, feed: Feed, step: Step, match: Matched, via: tuple[bytes, ...]) -> None:
-        rule = step.rule
-        fields = match.fields
-        parts = []
-        for name in feed.group:
-            value = fields.get(name)
-            if value is None:
-                if rule.missing is Missing.DROP:
-                    self.counts[rule.id, "ungrouped"] += 1
-                    return
-                value = _ABSENT
-            parts.append(fold(value))
+    def _enqueue(
+        self, entry: "_Entry", match: Matched, via: tuple[bytes, ...], watermark: int
+    ) -> None:
+        _, event_id, time, fields, ref, _ = match
+        if entry.only is not None and (value := fields.get(entry.only)) is not None:
+            key = fold(value)
+        else:
+            joined = self._key(entry, fields)
+            if joined is None:
+                return
+            key = joined
         found: str | float | None = None
-        if feed.values:
-            found = self._value(feed, step, fields)
+        if entry.values:
+            found = self._value(entry, fields)
             if found is None:
                 return
-        if match.time <= self.watermark:
-            self.counts[rule.id, "late"] += 1
-        tie = feed.position if rule.type is Type.TEMPORAL_ORDERED else 0
+        if time <= watermark:
+            self.counts[entry.rule_id, "late"] += 1
         self.made += 1
-        self.waiting[feed.step].append(
-            Update(
-                match.time,
-                tie,
-                match.event_id,
-                self.made,
-                feed.position,
-                SEPARATOR.join(parts),
-                found,
-                match.ref,
-                via,
-                fields,
-            )
-        )
+        tie = entry.position if entry.ordered else 0
+        update = (
+            time, tie, event_id, self.made, entry.position, key, found, ref, via, fields,
+        )  # fmt: skip
+        self.waiting[entry.step].append(_new(Update, update))
 
-    def _value(self, feed: Feed, step: Step, fields: Mapping[str, str]) -> str | float | None:
+    def _key(self, entry: "_Entry", fields: Mapping[str, str]) -> str | None:
+        parts = []
+        for name in entry.group:
+            value = fields.get(name)
+            if value is None:
+                if entry.drops:
+                    self.counts[entry.rule_id, "ungrouped"] += 1
+                    return None
+                value = _ABSENT
+            parts.append(fold(value))
+        return SEPARATOR.join(parts)
+
+    def _value(self, entry: "_Entry", fields: Mapping[str, str]) -> str | float | None:
         """Return what is counted or summed; None, and counted, where the event has nothing."""
-        values = [fields.get(name) for name in feed.values]
-        if any(value is None for value in values):
-            self.counts[step.rule.id, "without_value"] += 1
-            return None
-        condition = step.rule.condition
-        texts = [value for value in values if value is not None]
-        if step.rule.type in METRICS and not (
-            step.rule.type is Type.VALUE_PERCENTILE and condition and condition.percentile is None
-        ):
-            number = number_of(texts[0])
-            if number is None:
-                self.counts[step.rule.id, "not_a_number"] += 1
-            return number
-        return SEPARATOR.join(map(fold, texts))
+        texts = []
+        for name in entry.values:
+            value = fields.get(name)
+            if value is None:
+                self.counts[entry.rule_id, "without_value"] += 1
+                return None
+            texts.append(value)
+        if not entry.numeric:
+            return SEPARATOR.join(map(fold, texts))
+        number = number_of(texts[0])
+        if number is None:
+            self.counts[entry.rule_id, "not_a_number"] += 1
+        return number
 
     def advance(self, now: int) -> Outcome:
         """Return what the time until *now* (the wall clock) has decided."""
@@ -151,7 +197,8 @@ class Engine:
                 waiting.sort()
                 end = bisect_right(waiting, (self.watermark, 1 << 62, _LAST))
                 self._limit_waiting(index, len(waiting) - end)
-                due, self.waiting[index] = waiting[:end], waiting[end:]
+                due = waiting[:end]
+                del waiting[:end]
                 processor.run(due, out)
             processor.expire(self.watermark, out)
             for firing in out.firings[before:]:
@@ -165,7 +212,7 @@ class Engine:
 
     def _chain(self, firing: Firing) -> None:
         rule = firing.step.rule
-        above = self.plan.feeds.get(rule.id)
+        above = self._entries.get(rule.id)
         if not above:
             return
         identity = firing.detection_id.bytes
@@ -179,12 +226,9 @@ class Engine:
                 leaf for event in firing.evidence for leaf in (event.via or (event.event_id,))
             )
         )[:100]
-        late = self.watermark
-        for feed in above:
-            # A firing at the watermark itself is in time: those above it have not been asked yet.
-            self.watermark = -(1 << 62)
-            self._enqueue(feed, self.plan.steps[feed.step], match, via)
-        self.watermark = late
+        for entry in above:
+            # A firing at the watermark itself is in time: those above have not been asked yet.
+            self._enqueue(entry, match, via, _BEGINNING)
 
     @property
     def groups(self) -> int:

@@ -100,12 +100,12 @@ def _read_records(state: list[Any]) -> Records:
 
 
 def _write_values(group: Values) -> tuple[Any, ...]:
-    return _write_fired(group), group.latest, group.last, group.told
+    return _write_fired(group), group.latest, group.first, group.last, group.told
 
 
 def _read_values(state: list[Any]) -> Values:
     group = Values()
-    fired, latest, group.last, group.told = state
+    fired, latest, group.first, group.last, group.told = state
     _read_fired(group, fired)
     group.latest = {value: tuple(seen) for value, seen in latest.items()}
     return group

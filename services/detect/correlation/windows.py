@@ -290,10 +290,11 @@ class Sliding(Processor):
 class Values(Fired):
     """The latest event of each value; few are needed, since many of them fire."""
 
-    __slots__ = ("last", "latest", "told")
+    __slots__ = ("first", "last", "latest", "told")
 
     def __init__(self) -> None:
         super().__init__()
+        self.first = _NEVER  # no value's latest event is older
         self.latest: dict[str, tuple[int, bytes, int]] = {}
         self.last = _NEVER
         self.told = 0
@@ -330,8 +331,11 @@ class Distinct(Processor):
         latest[value] = (time, event_id, update[7])
         group.last = max(group.last, time)
         begin = group.last - self._span
-        for old in [v for v, seen in latest.items() if seen[0] < begin]:
-            del latest[old]
+        group.first = min(group.first, time) if len(latest) > 1 else time
+        if group.first < begin:
+            for old in [v for v, seen in latest.items() if seen[0] < begin]:
+                del latest[old]
+            group.first = min(seen[0] for seen in latest.values()) if latest else _NEVER
         condition = self.step.rule.condition
         if condition is not None and latest and condition.holds(len(latest)):
             ordered = sorted((seen, value) for value, seen in latest.items())

@@ -13,7 +13,7 @@ from .parse import parse_rules
 from .values import Placeholders
 from .yaml_tree import MAX_BYTES
 
-_TEST_SUFFIX = ".test.yml"  # examples that lie beside the rules of a pack
+TEST_SUFFIX = ".test.yml"  # examples that lie beside the rules of a pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ class LoadReport:
     files: int
     correlations: tuple[Correlation, ...] = ()
     plan: Plan = NO_PLAN
+
+    @property
+    def loaded(self) -> tuple[Rule | Correlation, ...]:
+        """Return all that was loaded."""
+        return (*self.rules, *self.correlations)
 
     @property
     def documents(self) -> int:
@@ -76,7 +81,7 @@ def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
             # A mounted ConfigMap keeps the files a second time in a folder named ..<timestamp>.
             subfolders[:] = sorted(name for name in subfolders if not name.startswith(".."))
             for name in sorted(names):
-                if name.endswith((".yml", ".yaml")) and not name.endswith(_TEST_SUFFIX):
+                if name.endswith((".yml", ".yaml")) and not name.endswith(TEST_SUFFIX):
                     yield Path(folder, name)
 
 
