@@ -2,72 +2,39 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
-from services.cases.api_views import Limit, Reader
+from services.cases.api_views import Reader
 from services.cases.cursors import cursor_of, numbers_of
-from services.cases.domain.vocabulary import Priority, Severity, State
 from services.cases.filters import Filters
+from services.cases.narrowing import Narrowing
 from services.cases.need_to_know import viewer
-from shared.problems import ProblemError
+from shared.auth import Principal
 
-__all__ = ["router"]
+__all__ = ["page_of", "router"]
 
-Name = Annotated[str, Query(min_length=1, max_length=200)]
-Names = Annotated[list[Name] | None, Query(max_length=20, description="any of these")]
+MOST = 500
 
 router = APIRouter(tags=["views"])
 
 
-def _filters(
-    state: Annotated[list[State] | None, Query(description="any of these")] = None,
-    severity: Annotated[list[Severity] | None, Query(description="any of these")] = None,
-    priority: Annotated[list[Priority] | None, Query(description="any of these")] = None,
-    source_kind: Names = None,
-    owning_team: Names = None,
-    service: Names = None,
-    region: Names = None,
-    person: Annotated[
-        list[Name] | None,
-        Query(max_length=20, description="on the v-team, or owner of an open action: any of these"),
-    ] = None,
-    q: Annotated[
-        str | None,
-        Query(
-            min_length=1,
-            max_length=256,
-            description='words in it, all of them; "a phrase", `or` and `-not` are understood',
-        ),
-    ] = None,
-) -> Filters:
-    asked = (source_kind, owning_team, service, region, person, [q] if q else None)
-    if any("\0" in value for values in asked if values for value in values):
-        raise ProblemError(422, "malformed", "A filter holds a NUL character.")
-    return Filters(
-        states=state,
-        severities=severity,
-        priorities=priority,
-        source_kinds=source_kind,
-        owning_teams=owning_team,
-        services=service,
-        regions=region,
-        people=person,
-        q=q,
-    )
+class Asked(Narrowing):
+    """The filters, and which page."""
+
+    cursor: Annotated[str | None, Field(max_length=64)] = None
+    limit: Annotated[int, Field(ge=1, le=MOST)] = 50
 
 
-Asked = Annotated[Filters, Depends(_filters)]
-
-
-@router.get("/v1/incidents", summary="The queue: newest first, page by page")
-async def incidents(
+async def page_of(
     request: Request,
     response: Response,
-    principal: Reader,
-    filters: Asked,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
-    limit: Limit = 50,
+    principal: Principal,
+    filters: Filters,
+    cursor: str | None,
+    limit: int,
 ) -> dict[str, Any]:
+    """Return a page of the queue, and name the next one in a Link header."""
     rows = await request.state.queries.incidents(
         filters,
         person=viewer(principal),
@@ -82,9 +49,20 @@ async def incidents(
     return {"items": [row.document for row in rows[:limit]], "next_cursor": following}
 
 
+@router.get("/v1/incidents", summary="The queue: newest first, page by page")
+async def incidents(
+    request: Request, response: Response, principal: Reader, asked: Annotated[Asked, Query()]
+) -> dict[str, Any]:
+    filters = asked.filters(principal.id, request.state.clock())
+    return await page_of(request, response, principal, filters, asked.cursor, asked.limit)
+
+
 @router.get("/v1/counts", summary="How many incidents, by state and severity")
-async def counts(request: Request, principal: Reader, filters: Asked) -> dict[str, Any]:
+async def counts(
+    request: Request, principal: Reader, asked: Annotated[Narrowing, Query()]
+) -> dict[str, Any]:
     """The same filters as the queue; ``severity`` is null where none was set yet."""
+    filters = asked.filters(principal.id, request.state.clock())
     found = await request.state.queries.counts(filters, viewer(principal))
     return {
         "total": sum(n for _, _, n in found),

@@ -10,14 +10,18 @@ from services.cases import (
     api_commands,
     api_incident,
     api_log,
+    api_metrics,
     api_queue,
+    api_saved,
     api_snapshot,
     api_stream,
     api_views,
+    api_work,
 )
 from services.cases.case_policy import SHIPPED, load
 from services.cases.consumer import Consumer
 from services.cases.domain.values import Policy
+from services.cases.durations import Durations
 from services.cases.evidence import api as api_evidence
 from services.cases.evidence import api_content
 from services.cases.evidence.wiring import Evidence, keeping
@@ -34,10 +38,12 @@ from services.cases.relay import LEADER_KEY, Relay
 from services.cases.review import api as api_review
 from services.cases.review.opener import Opener
 from services.cases.review.queries import ReviewQueries
+from services.cases.saved import SavedViews
 from services.cases.settings import Settings
 from services.cases.snapshot import Snapshots
 from services.cases.split import Splitter
 from services.cases.store import EventStore
+from services.cases.worklist import WorkLists
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume
@@ -66,6 +72,9 @@ class State(ServiceState):
     queries: Queries
     history: History
     snapshots: Snapshots
+    saved_views: SavedViews
+    work_lists: WorkLists
+    durations: Durations
     sight: Sight
     projector: Projector
     noticed: Callable[[], None]
@@ -135,6 +144,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         queries=queries,
                         history=History(engine),
                         snapshots=Snapshots(engine),
+                        saved_views=SavedViews(engine),
+                        work_lists=WorkLists(engine),
+                        durations=Durations(engine),
                         sight=Sight(engine, store),
                         projector=projector,
                         noticed=noticed,
@@ -161,6 +173,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         api_views,
         api_stream,
         api_snapshot,
+        api_saved,
+        api_work,
+        api_metrics,
         api_log,
         api_evidence,
         api_content,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
 __all__ = ["Filters"]
@@ -16,6 +17,9 @@ _CONDITIONS: Mapping[str, str] = {
     "owning_teams": "owning_team = ANY(:owning_teams)",
     "services": "services && cast(:services AS text[])",
     "regions": "regions && cast(:regions AS text[])",
+    "assigned": "(people <> '{}') = :assigned",
+    "restricted": "restricted = :restricted",
+    "due_by": "next_due <= :due_by",
     "people": "people && cast(:people AS text[])",
     "q": "search @@ websearch_to_tsquery('simple', :q)",
 }
@@ -33,13 +37,18 @@ class Filters:
     services: Sequence[str] | None = None
     regions: Sequence[str] | None = None
     people: Sequence[str] | None = None
+    assigned: bool | None = None
+    restricted: bool | None = None
+    due_by: datetime | None = None
     q: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the filters that narrow anything, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value if name == "q" else list(value) for name, value in values.items() if value
+            name: list(value) if isinstance(value, Sequence) and name != "q" else value
+            for name, value in values.items()
+            if value not in (None, "", [], ())
         }
 
     def where(self) -> str:

@@ -20,6 +20,7 @@ VIEWS: Mapping[str, str] = {
     "custody": "position",
     "reviews": "review_id",
     "improvement_items": "item_id",
+    "work": "incident_id, kind, ref",
 }
 
 

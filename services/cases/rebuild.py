@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.cases.advance import LIVE, NEXT, GapError, advance, cursor_of
 from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
 from services.cases.refold import Folder, Made, others_until, page, rest_until
-from services.cases.rows import INSERT_INCIDENT, TIMELINE_COLUMNS
+from services.cases.rows import INSERT_INCIDENT, TIMELINE_COLUMNS, WORK_COLUMNS
 
 __all__ = ["RebuildRunsError", "Rebuilt", "rebuild"]
 
@@ -152,6 +152,7 @@ async def _store(driver: Any, made: Made) -> None:
     await driver.executemany(INSERT_INCIDENT, [one.incident() for one in x], timeout=PATIENCE)
     for table, columns, rows in (
         ("timeline", TIMELINE_COLUMNS, made.entries),
+        ("work", WORK_COLUMNS, [r for o in x for r in o.work()]),
         ("incident_access", ("incident_id", "person", "until"), [r for o in x for r in o.access()]),
         (
             "incident_indicators",

@@ -18,29 +18,27 @@ from services.cases.views.links import change_other, other_end
 from services.cases.views.listing import summarise
 from services.cases.views.searchable import people_of, searchable
 from services.cases.views.timeline import entry
+from services.cases.views.waiting import next_due, waiting
 
 __all__ = [
-    "INSERT_INCIDENT",
-    "TIMELINE_COLUMNS",
-    "Entry",
-    "Opened",
-    "Rows",
-    "json_text",
-    "save",
-    "save_splits",
-]
+    "INSERT_INCIDENT", "TIMELINE_COLUMNS", "WORK_COLUMNS", "Entry", "Opened", "Rows", "json_text",
+    "save", "save_splits",
+]  # fmt: skip
 
 Entry = tuple[int, UUID, int, str]
 """A row of the timeline, its columns in the order of TIMELINE_COLUMNS."""
 
 TIMELINE_COLUMNS = ("position", "incident_id", "version", "entry")
+WORK_COLUMNS = (
+    "incident_id", "kind", "ref", "person", "roles", "not_by", "what", "since", "due",
+)  # fmt: skip
 
 INSERT_INCIDENT = (
     "INSERT INTO incidents (incident_id, opened_position, version, position, state, severity,"
     " summary, document, priority, owning_team, source_kind, services, regions, people, search,"
-    " restricted)"
+    " restricted, next_due)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-    " to_tsvector('simple', $15), $16)"
+    " to_tsvector('simple', $15), $16, $17)"
 )
 _SAVE = (
     f"{INSERT_INCIDENT}"
@@ -48,7 +46,7 @@ _SAVE = (
     " position = excluded.position, state = excluded.state, severity = excluded.severity,"
     " summary = excluded.summary, document = excluded.document, priority = excluded.priority,"
     " owning_team = excluded.owning_team, people = excluded.people, search = excluded.search,"
-    " restricted = excluded.restricted"
+    " restricted = excluded.restricted, next_due = excluded.next_due"
 )
 _TIMELINE = "INSERT INTO timeline (position, incident_id, version, entry) VALUES ($1, $2, $3, $4)"
 _INDICATOR = (
@@ -60,6 +58,8 @@ _INDICATOR = (
 )
 _SHUT = "DELETE FROM incident_access WHERE incident_id = ANY($1)"
 _ACCESS = "INSERT INTO incident_access (incident_id, person, until) VALUES ($1, $2, $3)"
+_DONE = "DELETE FROM work WHERE incident_id = ANY($1)"
+_WORK = "INSERT INTO work VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _SPLIT = "INSERT INTO splits (new_id, origin_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
 
@@ -102,11 +102,28 @@ class Opened:
             people_of(document),
             searchable(document),
             document["access"]["restricted"],
+            next_due(document),
         )
 
     def access(self) -> Iterator[tuple[UUID, str, datetime | None]]:
         for person, until in seers(self.document):
             yield self.key, person, until
+
+    def work(self) -> Iterator[tuple[Any, ...]]:
+        """Yield a row of WORK_COLUMNS for each thing that the incident waits for."""
+        rows = {(wait.kind, wait.ref): wait for wait in waiting(self.document)}
+        for wait in rows.values():
+            yield (
+                self.key,
+                wait.kind,
+                _stored(wait.ref),
+                _stored(wait.person),
+                [role.value for role in wait.roles],
+                _stored(wait.not_by),
+                _stored(wait.what),
+                wait.since,
+                wait.due,
+            )
 
     def indicators(self) -> Iterator[tuple[UUID, UUID, str, str | None]]:
         """Yield one row an indicator; of one that was linked twice the last word counts."""
@@ -147,6 +164,8 @@ async def save(driver: Any, rows: Rows) -> None:
     await driver.executemany(_SAVE, [x.incident() for x in found])
     await driver.execute(_SHUT, [x.key for x in found])
     await driver.executemany(_ACCESS, [row for x in found for row in x.access()])
+    await driver.execute(_DONE, [x.key for x in found])
+    await driver.executemany(_WORK, [row for x in found for row in x.work()])
     await driver.executemany(_TIMELINE, rows.entries)
     await driver.executemany(_INDICATOR, [row for x in found for row in x.indicators()])
 

@@ -1,3 +1,3 @@
 """The schema of cases; only ever expanded or contracted, never rewritten."""
 
-HEAD = "0009"
+HEAD = "0010"
