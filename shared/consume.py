@@ -24,7 +24,9 @@ from shared.ids import jitter
 from shared.topology import DLQ, ConsumerSpec
 from shared.trace import traced
 
-__all__ = ["MAX_FAILURES", "Delivery", "Handler", "TransientError", "consume"]
+__all__ = [
+    "HEARTBEAT", "MAX_FAILURES", "Delivery", "Handler", "TransientError", "consume", "dead_letter",
+]  # fmt: skip
 
 HEARTBEAT = 10.0  # a third of the consumers' ack_wait
 EXPIRES = 5.0  # of a pull request, seconds
@@ -193,19 +195,9 @@ class _Fates:
 
     async def _bury(self, message: Msg, reason: str) -> None:
         """Move *message* to the dead letters; it leaves the consumer only once it is there."""
-        headers = dict(message.headers or {})
         seq = message.metadata.sequence.stream
-        printable = " ".join(reason[:1000].encode("ascii", "replace").decode().split())
-        dead = Outgoing(
-            f"{self._spec.durable}:{headers.get('Nats-Msg-Id', seq)}",
-            f"tocsin.v1.dlq.{self._spec.durable}",
-            message.data,
-            {
-                **{k: v for k, v in headers.items() if not k.startswith("Nats-")},
-                "tocsin-reason": printable,
-                "tocsin-subject": message.subject,
-                "tocsin-stream-seq": str(seq),
-            },
+        dead = dead_letter(
+            self._spec, message.subject, message.headers or {}, message.data, seq, reason
         )
         try:
             await self._bus.publish(dead, stream=DLQ.name)
@@ -216,3 +208,26 @@ class _Fates:
         _consumed.labels(self._spec.durable, "dead").inc()
         await message.term()
         self._failures.pop(seq, None)
+
+
+def dead_letter(
+    spec: ConsumerSpec,
+    subject: str,
+    headers: Mapping[str, str],
+    data: bytes,
+    stream_seq: int,
+    reason: str,
+) -> Outgoing:
+    """Return what goes to DLQ of a message that *spec* can do nothing with."""
+    printable = " ".join(reason[:1000].encode("ascii", "replace").decode().split())
+    return Outgoing(
+        f"{spec.durable}:{headers.get('Nats-Msg-Id', stream_seq)}",
+        f"tocsin.v1.dlq.{spec.durable}",
+        data,
+        {
+            **{k: v for k, v in headers.items() if not k.startswith("Nats-")},
+            "tocsin-reason": printable,
+            "tocsin-subject": subject,
+            "tocsin-stream-seq": str(stream_seq),
+        },
+    )

@@ -1,28 +1,37 @@
 """Ingest's composition root."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest import api
+from services.ingest import api, ledger
 from services.ingest.doors.gate import Intake
 from services.ingest.doors.routes import doors, mount
 from services.ingest.doors.syslog_listener import SyslogListener, tls_context
 from services.ingest.doors.syslog_senders import Senders, SendersError
 from services.ingest.fill import Fill
+from services.ingest.log_store import LogStore, running_store
 from services.ingest.migrations import HEAD
 from services.ingest.rate import RateLimits
 from services.ingest.refusals import RefusedLately
+from services.ingest.replay import api as replay_api
+from services.ingest.search import api as search_api
+from services.ingest.search import saved
+from services.ingest.search.service import SearchService
 from services.ingest.settings import Settings
 from services.ingest.sources import SourceDirectory
+from services.ingest.store import api as store_api
 from services.ingest.writer import BlockWriter
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
+from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.reconcile import Reconciler
 from shared.settings import SettingsError, require
+from shared.topology import consumer
 
 __all__ = ["create_app"]
 
@@ -33,6 +42,11 @@ class State(ServiceState):
     intake: Intake
     bus: Bus
     syslog: SyslogListener
+    settings: Settings
+    clock: Clock
+    engine: AsyncEngine
+    search: SearchService | None
+    replays: Reconciler | None
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
@@ -68,7 +82,23 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             )
             filling = Reconciler("fill", fill.look_once, 15.0)
             syslog = SyslogListener(intake)
-            async with background(writer.run(), filling.run()), syslog.running():
+            totals = ledger.LedgerUpdates(engine, clock)
+            measured = Reconciler("ledger", lambda: ledger.measure_once(engine, bus), 15.0)
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(
+                    background(
+                        writer.run(),
+                        filling.run(),
+                        measured.run(),
+                        consume(bus, consumer("ingest-ledger"), totals),
+                    )
+                )
+                store: LogStore | None = None
+                if settings.store_url:
+                    store = await stack.enter_async_context(
+                        running_store(settings, bus, engine, clock)
+                    )
+                await stack.enter_async_context(syslog.running())
                 yield State(
                     checks={
                         "database": lambda: database_problem(engine, "ingest", HEAD),
@@ -77,6 +107,11 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     intake=intake,
                     bus=bus,
                     syslog=syslog,
+                    settings=settings,
+                    clock=clock,
+                    engine=engine,
+                    search=store.search if store else None,
+                    replays=store.replays if store else None,
                 )
         await engine.dispose()
 
@@ -90,4 +125,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     )
     app.include_router(api.router)
     mount(app, doors(settings))
+    for module in (search_api, saved, replay_api, ledger, store_api):
+        app.include_router(module.router)
     return app

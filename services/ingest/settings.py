@@ -1,5 +1,6 @@
 """Settings of ingest (``TOCSIN_INGEST_*``)."""
 
+import tempfile
 from pathlib import Path
 from typing import ClassVar
 
@@ -57,3 +58,23 @@ class Settings(ServiceSettings):
         " `san:<name>` or `sha256:<fingerprint>` of a client certificate",
     )
     syslog_connections: int = Field(1000, ge=1, description="open at the same time")
+
+    store_url: str = Field(
+        "", description="the log store: a directory, or s3://bucket/prefix; empty: none is kept"
+    )
+    store_cache_directory: Path = Field(
+        Path(tempfile.gettempdir()) / "tocsin-store",
+        description="copies of files of an s3:// store, and extracts being made",
+    )
+    store_cache_bytes: int = Field(10 << 30, ge=1 << 20, description="of copies of s3:// files")
+    store_batch_seconds: float = Field(2.0, ge=0.1, le=20, description="how late a search may see")
+    store_batch_events: int = Field(30_000, ge=500, le=500_000, description="written at a time")
+    store_memory_mib: int = Field(512, ge=64, description="DuckDB's, while it writes or merges")
+    store_retention_days: int = Field(90, ge=1, le=3660, description="of sources without their own")
+    search_processes: int = Field(1, ge=1, le=64, description="searches at the same time")
+    search_threads: int = Field(2, ge=1, le=64, description="of one search")
+    search_memory_mib: int = Field(512, ge=64, description="DuckDB's, of one search")
+    search_seconds: float = Field(30.0, ge=1, le=600, description="then a search is ended")
+    search_max_bytes: int = Field(8 * MIB, ge=65_536, description="of events on one page")
+    extract_max_bytes: int = Field(256 * MIB, ge=65_536, description="of an extract")
+    replay_events_per_second: int = Field(20_000, ge=1, description="published by a replay")

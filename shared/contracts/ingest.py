@@ -19,7 +19,7 @@ from shared.contracts.base import Contract, ContractError, Instant, Part
 __all__ = [
     "BLOCK_SUBJECT", "MAX_BLOCK_BYTES", "MAX_BLOCK_EVENTS", "REPLAY_BLOCK_SUBJECT",
     "REPLAY_ID_HEADER", "REPLAY_PURPOSE_HEADER", "Envelope", "Logsource", "QuarantinedV1",
-    "ReplayFinishedV1", "decode_block",
+    "ReplayFinishedV1", "check_block", "decode_block",
 ]  # fmt: skip
 
 BLOCK_SUBJECT = "tocsin.v1.ingest.block.accepted"
@@ -43,10 +43,16 @@ class Logsource(Part):
     service: str | None = None
 
 
-def decode_block(headers: Mapping[str, str], body: bytes) -> list[Envelope]:
-    """Return the envelopes of a block; ContractError when count or checksum do not fit."""
+def check_block(headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return *body*; ContractError when its checksum does not fit."""
     if hashlib.sha256(body).hexdigest() != headers.get("tocsin-sha256"):
         raise ContractError("block checksum does not fit its body")
+    return body
+
+
+def decode_block(headers: Mapping[str, str], body: bytes) -> list[Envelope]:
+    """Return the envelopes of a block; ContractError when count or checksum do not fit."""
+    check_block(headers, body)
     try:
         raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=8 * MAX_BLOCK_BYTES)
         envelopes = orjson.loads(raw)

@@ -1,0 +1,1 @@
+"""Search over the log store: a query language, compiled to DuckDB, run in bounded processes."""

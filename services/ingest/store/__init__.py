@@ -1,0 +1,1 @@
+"""The log store: every accepted event in Parquet, by hour and source, with a manifest."""

@@ -1,0 +1,129 @@
+"""Rows into a Parquet file, and Parquet files into one: zstd, sorted by time, with its checksum."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from services.ingest.store.layout import COLUMNS, FIELD_PREFIX, MAX_PATHS, is_column_path
+from services.ingest.store.rows import Row
+
+__all__ = ["FileFacts", "merge_files", "write_rows"]
+
+MAX_OTHERS = 500
+_WRITE = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, ROW_GROUP_SIZE 122880)"
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What the manifest knows of a file. ``others``: paths in ``rest``; None: too many to name."""
+
+    rows: int
+    size: int
+    raw_bytes: int
+    sha256: str
+    min_time: datetime
+    max_time: datetime
+    paths: Sequence[str]
+    others: Sequence[str] | None
+
+
+def write_rows(duck: duckdb.DuckDBPyConnection, rows: Sequence[Row], target: Path) -> FileFacts:
+    """Write *rows* to *target*. A path becomes a column where one event in fifty has it."""
+    seen: Counter[str] = Counter()
+    for row in rows:
+        seen.update(row.record.keys())
+    enough = max(1, len(rows) // 50)
+    columns = [
+        name
+        for name, count in sorted(seen.items(), key=lambda item: (-item[1], item[0]))
+        if name not in COLUMNS and count >= enough and is_column_path(name[len(FIELD_PREFIX) :])
+    ][:MAX_PATHS]
+    aside = set(seen) - set(columns) - set(COLUMNS)
+    others = {name[len(FIELD_PREFIX) :] for name in aside}
+    source = target.with_suffix(".ndjson")
+    with source.open("wb") as file:
+        for row in rows:
+            record, rest = row.record, row.rest
+            for name in aside and aside & record.keys():
+                rest.append((name[len(FIELD_PREFIX) :], record.pop(name)))
+            if rest:
+                record["rest"] = [{"k": k, "v": v} for k, v in rest]
+                others.update(k for k, _ in rest)
+            file.write(orjson.dumps(record))
+            file.write(b"\n")
+    kinds = {**COLUMNS, **dict.fromkeys(columns, "VARCHAR")}
+    try:
+        # Names of columns passed is_column_path: no quote can be among them.
+        described = ", ".join(f"'{name}': '{kind}'" for name, kind in kinds.items())
+        duck.execute(
+            f"COPY (SELECT * FROM read_json($source, columns = {{{described}}},"  # noqa: S608
+            " format = 'newline_delimited', maximum_object_size = 16777216) ORDER BY time, id)"
+            f" TO '{_literal(target)}' {_WRITE}",
+            {"source": str(source)},
+        )
+    finally:
+        source.unlink(missing_ok=True)
+    return _facts(
+        duck,
+        target,
+        sum(r.raw_bytes for r in rows),
+        [name[len(FIELD_PREFIX) :] for name in columns],
+        sorted(others),
+    )
+
+
+def merge_files(
+    duck: duckdb.DuckDBPyConnection,
+    files: Sequence[Path],
+    target: Path,
+    raw_bytes: int,
+    paths: Sequence[str],
+    others: Sequence[str] | None,
+) -> FileFacts:
+    """Write the rows of *files* to *target*; an event that its client named and sent twice, once.
+
+    *paths* and *others* are those of all files together.
+    """
+    kept = [f'"{name}"' for name in (*COLUMNS, *(FIELD_PREFIX + path for path in paths))]
+    duck.execute(
+        f"COPY (SELECT {', '.join(kept)} FROM read_parquet($files, union_by_name = true)"  # noqa: S608
+        " QUALIFY substr(id::VARCHAR, 15, 1) <> '5'"
+        " OR row_number() OVER (PARTITION BY id ORDER BY observed_time) = 1"
+        f" ORDER BY time, id) TO '{_literal(target)}' {_WRITE}",
+        {"files": [str(file) for file in files]},
+    )
+    return _facts(duck, target, raw_bytes, paths, others)
+
+
+def _literal(path: Path) -> str:
+    return str(path).replace("'", "''")  # COPY takes no parameter for its target
+
+
+def _facts(
+    duck: duckdb.DuckDBPyConnection,
+    target: Path,
+    raw_bytes: int,
+    paths: Sequence[str],
+    others: Sequence[str] | None,
+) -> FileFacts:
+    query = "SELECT count(*), min(time), max(time) FROM read_parquet($file)"
+    found = duck.execute(query, {"file": str(target)}).fetchone()
+    assert found is not None  # noqa: S101 - an aggregate has one row
+    with target.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileFacts(
+        rows=found[0],
+        size=target.stat().st_size,
+        raw_bytes=raw_bytes,
+        sha256=digest,
+        min_time=found[1],
+        max_time=found[2],
+        paths=list(paths),
+        others=None if others is None or len(others) > MAX_OTHERS else list(others),
+    )
