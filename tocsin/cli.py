@@ -154,6 +154,73 @@ def send(
         raise CommandError(f"{failed} of {len(files)} files were not sent whole")
 
 
+UrlOption = Annotated[str | None, typer.Option(help="The ingest service.")]
+TokenOption = Annotated[
+    str | None, typer.Option(envvar="TOCSIN_TOKEN", help="Bearer token; default: one of its own.")
+]
+
+
+@app.command()
+def search(
+    query: Annotated[
+        str, typer.Argument(help="'EventID:4625 AND user:alice'; docs/search.md; '' is all.")
+    ] = "",
+    home: HomeOption = DEFAULT_HOME,
+    last: Annotated[str | None, typer.Option(help="15m, 24h, 7d; default: 24h.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="RFC 3339, inclusive.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="RFC 3339, exclusive.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Events to show.")] = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every event, page after page.")
+    ] = False,
+    sort: Annotated[str, typer.Option(help="time, -time, or a field.")] = "-time",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    histogram: Annotated[bool, typer.Option(help="How many, over time.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Write them to this file, with a SHA-256 to go with it.")
+    ] = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Search stored events: fields at any depth, wildcards, ranges, full text."""
+    from tocsin import search as searching
+    from tocsin.home import Home
+    from tocsin.service_client import client_for
+
+    question = searching.Question(query, last, start, end, sort)
+    with client_for(Home(home), "ingest", url, token, Role.SECURITY_RESPONSE) as client:
+        if export is not None:
+            most = None if everything else limit
+            typer.echo(f"{export}: {searching.export(client, question, most, export)}")
+        elif histogram:
+            searching.show_histogram(client, question, as_json=as_json, console=console)
+        else:
+            searching.show_events(
+                client, question, None if everything else limit, as_json=as_json, console=console
+            )
+
+
+@app.command()
+def replay(
+    start: Annotated[str, typer.Option("--from", help="RFC 3339, inclusive.")],
+    end: Annotated[str, typer.Option("--to", help="RFC 3339, exclusive.")],
+    home: HomeOption = DEFAULT_HOME,
+    query: Annotated[str | None, typer.Option(help="Only events that this search finds.")] = None,
+    purpose: Annotated[str, typer.Option(help="detect or backtest.")] = "detect",
+    wait: Annotated[bool, typer.Option(help="Watch it to its end.")] = True,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Send stored events through detect again; nothing is raised twice."""
+    from tocsin.home import Home
+    from tocsin.replay import replay as run_replay
+    from tocsin.service_client import client_for
+
+    order = {"from": start, "to": end, "query": query, "purpose": purpose}
+    with client_for(Home(home), "ingest", url, token, Role.SECURITY_RESPONSE) as client:
+        typer.echo(run_replay(client, order, wait=wait, console=stderr))
+
+
 sources = typer.Typer(help="Log sources and their API keys.", no_args_is_help=True)
 app.add_typer(sources, name="sources")
 

@@ -37,6 +37,8 @@ class Home:
         self.keys = root / "secrets"
         self.logs = root / "log"
         self.evidence = root / "evidence"
+        self.store = root / "store"
+        self.store_cache = root / "store-cache"
         self._state = root / "platform.json"
 
     def write_running(self, running: Running) -> None:

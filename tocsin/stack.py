@@ -192,7 +192,11 @@ class Stack:
             or name.startswith(tuple(f"TOCSIN_{s.upper()}_" for s in SERVICES))
             or name in {"TOCSIN_LOG_LEVEL", "TOCSIN_OIDC_ISSUER", "TOCSIN_ROLE_MAP"}
         }
-        defaults = {"TOCSIN_CASES_EVIDENCE_DIR": str(self.home.evidence)}
+        defaults = {
+            "TOCSIN_CASES_EVIDENCE_DIR": str(self.home.evidence),
+            "TOCSIN_INGEST_STORE_URL": str(self.home.store),
+            "TOCSIN_INGEST_STORE_CACHE_DIRECTORY": str(self.home.store_cache),
+        }
         ours = {
             "TOCSIN_HOST": LOOPBACK,
             "TOCSIN_PORT": str(port),

@@ -13,6 +13,7 @@ from services.ingest.settings import Settings
 from services.ingest.store.batch import Store
 from services.ingest.store.intake import Batching, Intake
 from services.ingest.store.keeper import Keeper
+from services.ingest.store.place import S3Access
 from services.ingest.store.process import StoreProcess
 from shared.bus import Bus
 from shared.clock import Clock
@@ -45,6 +46,12 @@ async def running_store(
         settings.store_cache_directory,
         settings.store_cache_bytes,
         settings.store_memory_mib,
+        S3Access(
+            settings.store_s3_endpoint,
+            settings.store_s3_region,
+            settings.store_s3_key_id.get_secret_value() if settings.store_s3_key_id else None,
+            settings.store_s3_secret.get_secret_value() if settings.store_s3_secret else None,
+        ),
     )
     writing, keeping = StoreProcess(), StoreProcess(seconds=600.0)
     batching = Batching(settings.store_batch_seconds, settings.store_batch_events)

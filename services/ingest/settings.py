@@ -60,8 +60,18 @@ class Settings(ServiceSettings):
     syslog_connections: int = Field(1000, ge=1, description="open at the same time")
 
     store_url: str = Field(
-        "", description="the log store: a directory, or s3://bucket/prefix; empty: none is kept"
+        "",
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?|[^:]*)$",
+        description="the log store: a directory, or s3://bucket/prefix; empty: none is kept",
     )
+    store_s3_endpoint: str | None = Field(
+        None, pattern=r"^https?://[^/\s]+/?$", description="where S3 is, if it is not Amazon's"
+    )
+    store_s3_region: str | None = Field(None, description="None: us-east-1")
+    store_s3_key_id: SecretStr | None = Field(
+        None, description="without it and the secret, botocore looks for keys of its own"
+    )
+    store_s3_secret: SecretStr | None = Field(None, description="goes with the key id")
     store_cache_directory: Path = Field(
         Path(tempfile.gettempdir()) / "tocsin-store",
         description="copies of files of an s3:// store, and extracts being made",

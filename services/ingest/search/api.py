@@ -72,6 +72,7 @@ async def carry_out(request: Request, principal: Principal, body: SearchRequest)
         "next_cursor": cursor_of(prepared, answer.next_after),
         "aggregations": _with_times(answer.aggregations),
         "scanned": {"files": answer.files, "events": answer.rows, "bytes": answer.bytes},
+        "damaged_files": answer.damaged,
         "took_ms": took,
     }
 
@@ -165,7 +166,8 @@ async def extract(
     request: Request, principal: Reader, body: Annotated[ExtractRequest, Body()]
 ) -> StreamingResponse:
     """One envelope a line, `raw` verbatim. `Repr-Digest` (RFC 9530) is the SHA-256 of the body;
-    `Tocsin-Events` counts its lines, `Tocsin-Complete` is false where a limit cut it short."""
+    `Tocsin-Events` counts its lines, `Tocsin-Complete` is false where a limit cut it short or a
+    file is damaged."""
     service = service_of(request)
     settings: Settings = request.state.settings
     made = await make_extract(
@@ -190,7 +192,7 @@ async def extract(
             "Repr-Digest": f"sha-256=:{base64.b64encode(made.sha256).decode()}:",
             "Tocsin-Sha256": made.sha256.hex(),
             "Tocsin-Events": str(made.events),
-            "Tocsin-Complete": str(made.complete).lower(),
+            "Tocsin-Complete": str(made.complete and not made.damaged).lower(),
             "Content-Disposition": 'attachment; filename="events.ndjson"',
         },
     )

@@ -7,7 +7,7 @@ where the whole query comes out false is never opened.
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ from services.ingest.search.language import (
 )
 from services.ingest.store.layout import field_column
 
-__all__ = ["Parameters", "Schema", "condition", "relevant", "value_of"]
+__all__ = ["SOURCE_NAMES", "Parameters", "Schema", "condition", "relevant", "value_of"]
 
 _PLACEHOLDER = re.compile(r"\$(p\d+)\b")
 
@@ -45,17 +45,24 @@ _ENVELOPE = {
 }
 
 
+SOURCE_NAMES = frozenset({"source", "source_id"})
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What the files of a group have in common: paths with a column, paths in ``rest``."""
+    """What the files of a group have in common: paths with a column, paths in ``rest``, and the
+    source, where a query speaks of it."""
 
     paths: frozenset[str]
     others: frozenset[str] | None
+    source_id: str | None = None
 
     def columns(self, name: str) -> list[str]:
         """Return the SQL of every column that *name* means, at any depth."""
         wanted, suffix = name.lower(), f".{name.lower()}"
         found = [_ENVELOPE[wanted]] if wanted in _ENVELOPE else []
+        if wanted in SOURCE_NAMES and self.source_id == "":
+            found = []
         return found + [
             field_column(path)
             for path in sorted(self.paths)
@@ -113,6 +120,11 @@ def condition(node: Node, schema: Schema, parameters: Parameters) -> str | bool:
         case Text(value):
             return _text(value, parameters)
         case Field(name, value):
+            if schema.source_id is not None and name.lower() in SOURCE_NAMES:
+                # A file is of one source: those of others are not even opened.
+                if _is(schema.source_id, value):
+                    return True
+                schema = replace(schema, source_id="")
             return _any(name, schema, parameters, lambda at: _equals(at, value, parameters))
         case Exists(name):
             return _any(name, schema, parameters, lambda at: f"{at} IS NOT NULL")
@@ -156,6 +168,15 @@ def _in_rest(name: str, parameters: Parameters, test: str) -> str:
         f"list_filter(rest, lambda entry: (entry.k = {whole} OR ends_with(entry.k, {suffix}))"
         f" AND {test})"
     )
+
+
+def _is(text: str, value: Value) -> bool:
+    """Tell whether *text* is what *value* means."""
+    pattern = "".join(
+        {"*": ".*", "?": "."}[part] if wild else re.escape(part.lower())
+        for part, wild in zip(value.parts, value.wild, strict=True)
+    )
+    return re.fullmatch(pattern, text.lower(), re.DOTALL) is not None
 
 
 def _equals(at: str, value: Value, parameters: Parameters) -> str:

@@ -9,7 +9,14 @@ from typing import Any
 
 import duckdb
 
-from services.ingest.search.compile import Parameters, Schema, condition, relevant, value_of
+from services.ingest.search.compile import (
+    SOURCE_NAMES,
+    Parameters,
+    Schema,
+    condition,
+    relevant,
+    value_of,
+)
 from services.ingest.search.plan import Aggregation, Answer, Search
 from services.ingest.store.layout import COLUMNS
 from services.ingest.store.manifest import ListedFile
@@ -64,7 +71,7 @@ def _common(file: ListedFile, fields: set[str]) -> Schema:
 
     paths = frozenset(path for path in file.paths if meant(path))
     others = None if file.others is None else frozenset(p for p in file.others if meant(p))
-    return Schema(paths, others if others or others is None else frozenset())
+    return Schema(paths, others, file.source_id if SOURCE_NAMES & fields else None)
 
 
 def execute(

@@ -28,6 +28,7 @@ class Extract:
     events: int = 0
     size: int = 0
     complete: bool = False
+    damaged: bool = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the bytes; the file is gone afterwards."""
@@ -69,6 +70,7 @@ async def make_extract(
             made.events += len(answer.hits)
             made.size += len(lines)
             made.complete = answer.next_after is None
+            made.damaged = made.damaged or answer.damaged > 0
             prepared = replace(prepared, after=answer.next_after)
     except BaseException:
         made.file.close()

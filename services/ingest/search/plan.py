@@ -57,3 +57,4 @@ class Answer:
     files: int
     rows: int
     bytes: int
+    damaged: int = 0  # files that were left out, since they are not what they were

@@ -88,6 +88,7 @@ class SearchService:
         search_id: UUID,
         on_start: Callable[[Running], None],
     ) -> Answer:
+        search, damaged = _without_damaged(search)
         running = Running(search_id, owner, query, self._clock())
         try:
             async with self.searchers.registered(running):
@@ -96,7 +97,8 @@ class SearchService:
                 if isinstance(answer, Failure) and answer.kind == "damaged":
                     # A file may have been merged into another since the manifest was read.
                     fresh = await files_between(self._engine, search.start, search.end)
-                    answer = await self.searchers.run(replace(search, files=fresh), running.cancel)
+                    search, damaged = _without_damaged(replace(search, files=fresh))
+                    answer = await self.searchers.run(search, running.cancel)
         except BusyError:
             raise ProblemError(
                 503, "busy", "Every search process is taken.", headers={"Retry-After": "5"}
@@ -115,7 +117,13 @@ class SearchService:
             if answer.kind not in _REFUSALS:
                 raise RuntimeError(answer.detail)
             raise ProblemError(*_REFUSALS[answer.kind])
-        return answer
+        return replace(answer, damaged=damaged)
+
+
+def _without_damaged(search: Search) -> tuple[Search, int]:
+    """Return *search* without files known to be damaged, and their number: the rest is found."""
+    good = [file for file in search.files if file.problem is None]
+    return replace(search, files=good), len(search.files) - len(good)
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class _StoppedError(Exception):
 def serve(connection: Connection, store: Store, threads: int) -> None:
     """Answer jobs from *connection* until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    place = open_place(store.url, store.cache, store.cache_bytes)
+    place = open_place(store.url, store.access, store.cache, store.cache_bytes)
 
     def get(file: ListedFile) -> Path:
         return place.get(file.path, file.sha256)
@@ -82,8 +82,13 @@ class _Run:
             return Failure("cancelled" if why == CANCEL else why, told)
         except (duckdb.OutOfMemoryException, MemoryError) as error:
             return Failure("too_large", str(error).splitlines()[0])
-        except (CorruptFileError, FileNotFoundError, duckdb.IOException) as error:
+        except (CorruptFileError, OSError, duckdb.IOException) as error:
             return Failure("damaged", str(error).splitlines()[0])
+        except duckdb.Error as error:
+            # DuckDB has no type of its own for bytes that are no Parquet.
+            broken = type(error) in (duckdb.Error, duckdb.InvalidInputException)
+            kind = "damaged" if broken else "failed"
+            return Failure(kind, f"{type(error).__name__}: {error}".splitlines()[0])
         except Exception as error:  # noqa: BLE001 - the parent is told, whatever it is
             return Failure("failed", f"{type(error).__name__}: {error}")
         finally:

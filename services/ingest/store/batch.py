@@ -5,7 +5,7 @@ import gc
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ import zstandard
 from services.ingest.store.duck import connect
 from services.ingest.store.layout import file_name, partition
 from services.ingest.store.parquet import FileFacts, merge_files, write_rows
-from services.ingest.store.place import Place, open_place
+from services.ingest.store.place import Place, S3Access, open_place
 from services.ingest.store.rows import Row, decode
 from shared.contracts.base import ContractError
 from shared.contracts.ingest import MAX_BLOCK_BYTES, check_block
@@ -38,6 +38,7 @@ class Store:
     cache: Path
     cache_bytes: int
     memory_mib: int
+    access: S3Access = field(default_factory=S3Access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Merge:
 
 @cache
 def _place(store: Store) -> Place:
-    return open_place(store.url, store.cache, store.cache_bytes)
+    return open_place(store.url, store.access, store.cache, store.cache_bytes)
 
 
 def write_batch(store: Store, blocks: Sequence[Block]) -> Written:

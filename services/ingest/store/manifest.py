@@ -39,8 +39,8 @@ _LEDGER = text(
     " stored = ledger.stored + excluded.stored, changed_at = excluded.changed_at"
 )
 _BETWEEN = text(
-    "SELECT path, source_id, sha256, rows, bytes, min_time, max_time, paths, others"
-    " FROM store_files WHERE removed_at IS NULL AND max_time >= :start AND min_time < :end"
+    "SELECT path, source_id, sha256, rows, bytes, min_time, max_time, paths, others,"
+    " problem FROM store_files WHERE removed_at IS NULL AND max_time >= :start AND min_time < :end"
     " ORDER BY max_time DESC, path"
 )
 _REMOVE = text(
@@ -65,6 +65,7 @@ class ListedFile:
     max_time: datetime
     paths: frozenset[str]
     others: frozenset[str] | None
+    problem: str | None = None
 
 
 async def known_blocks(engine: AsyncEngine, ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -171,6 +172,7 @@ async def files_between(engine: AsyncEngine, start: datetime, end: datetime) -> 
                 row.max_time,
                 frozenset(row.paths),
                 None if row.others is None else frozenset(row.others),
+                row.problem,
             )
             for row in rows
         ]

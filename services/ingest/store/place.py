@@ -4,20 +4,19 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import obstore
-from obstore.store import ObjectStore, from_url
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
 
 from services.ingest.store.layout import is_file_key
 
-__all__ = ["CorruptFileError", "Place", "open_place"]
-
-_RETRIES = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+__all__ = ["CorruptFileError", "Place", "S3Access", "open_place"]
 
 
 class CorruptFileError(Exception):
@@ -57,19 +56,21 @@ class Place(Protocol):
         ...
 
 
-def open_place(url: str, cache: Path, cache_bytes: int) -> Place:
-    """Return the place that *url* names: ``s3://bucket/prefix``, or a path.
+@dataclass(frozen=True, slots=True)
+class S3Access:
+    """How a bucket is reached; without keys botocore looks for its own (environment, role)."""
 
-    Credentials and endpoint of S3 come from the usual ``AWS_*`` variables.
-    """
-    parts = urlsplit(url)
-    if parts.scheme in {"s3", "gs", "az"}:
-        allow_http = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options = {"client_options": {"allow_http": True}} if allow_http else {}
-        store = from_url(url, retry_config=_RETRIES, **options)  # type: ignore[call-overload]
-        return _Bucket(store, cache, cache_bytes)
-    root = Path(parts.path if parts.scheme == "file" else url).resolve()
-    return _Directory(root)
+    endpoint: str | None = None
+    region: str | None = None
+    key_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+def open_place(url: str, access: S3Access, cache: Path, cache_bytes: int) -> Place:
+    """Return the place that *url* names: ``s3://bucket/prefix``, or a path."""
+    if url.startswith("s3://"):
+        return _Bucket(url, access, cache, cache_bytes)
+    return _Directory(Path(url).resolve())
 
 
 def _sync_directory(folder: Path) -> None:
@@ -139,45 +140,73 @@ class _Directory:
         for path in self.root.glob("date=*/hour=*/source=*/*.parquet"):
             if path.stat().st_mtime < before:
                 yield path.relative_to(self.root).as_posix()
-        for path in self.scratch().iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
+        _empty(self.scratch(), older_than)
 
 
-@dataclass(frozen=True)
 class _Bucket:
-    store: ObjectStore
-    cache: Path
-    cache_bytes: int
+    def __init__(self, url: str, access: S3Access, cache: Path, cache_bytes: int) -> None:
+        parts = urlsplit(url)
+        self._bucket, prefix = parts.netloc, parts.path.strip("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._cache, self._cache_bytes = cache, cache_bytes
+        self._client: Any = Session().create_client(
+            "s3",
+            region_name=access.region or "us-east-1",
+            endpoint_url=access.endpoint,
+            aws_access_key_id=access.key_id,
+            aws_secret_access_key=access.secret,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=60,
+                retries={"mode": "standard", "total_max_attempts": 4},
+                # Not every server knows the newer checksums; the manifest has ours.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"addressing_style": "path" if access.endpoint else "auto"},
+            ),
+        )
 
     @property
     def folder(self) -> Path:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        return self.cache
+        self._cache.mkdir(parents=True, exist_ok=True)
+        return self._cache
 
     def scratch(self) -> Path:
-        made = self.cache / "_scratch"
+        made = self._cache / "_scratch"
         made.mkdir(parents=True, exist_ok=True)
         return made
 
+    def _call(self, operation: str, key: str | None = None, **more: Any) -> Any:
+        """Return the answer; FileNotFoundError, or OSError for whatever may pass."""
+        arguments = {"Bucket": self._bucket, **more}
+        if key is not None:
+            arguments["Key"] = self._prefix + key
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404", "NotFound"}:
+                raise FileNotFoundError(key) from error
+            raise OSError(f"{operation} {key or self._prefix}: {error}") from error
+        except BotoCoreError as error:
+            raise OSError(f"{operation} {key or self._prefix}: {error}") from error
+
     def put(self, made: Path, key: str) -> None:
-        obstore.put(self.store, key, made)
-        target = self.cache / key
+        with made.open("rb") as file:
+            self._call("put_object", key, Body=file)
+        target = self._cache / key
         target.parent.mkdir(parents=True, exist_ok=True)
         made.replace(target)  # what has just been written is what people look at
 
     def get(self, key: str, sha256: str) -> Path:
-        target = self.cache / key
+        target = self._cache / key
         if target.exists():
             os.utime(target)
             return target
-        if not is_file_key(key):
-            raise CorruptFileError(f"{key} is no file of this store")
         self._make_room()
         part = self.scratch() / f"{os.getpid()}-{target.name}.get"
         digest = hashlib.sha256()
         with part.open("wb") as file:
-            for piece in obstore.get(self.store, key):
+            for piece in self._pieces(key):
                 digest.update(piece)
                 file.write(piece)
         if digest.hexdigest() != sha256:
@@ -187,32 +216,47 @@ class _Bucket:
         part.replace(target)
         return target
 
+    def _pieces(self, key: str) -> Iterator[bytes]:
+        with self._call("get_object", key)["Body"] as body:
+            while piece := body.read(1 << 20):
+                yield piece
+
     def _make_room(self) -> None:
-        files = [(p.stat(), p) for p in self.cache.rglob("*.parquet")]
+        files = [(p.stat(), p) for p in self._cache.rglob("*.parquet")]
         held = sum(stat.st_size for stat, _ in files)
         for stat, path in sorted(files, key=lambda found: found[0].st_mtime):
-            if held <= self.cache_bytes:
+            if held <= self._cache_bytes:
                 return
             path.unlink(missing_ok=True)
             held -= stat.st_size
 
     def digest(self, key: str) -> str:
         found = hashlib.sha256()
-        for piece in obstore.get(self.store, key):
+        for piece in self._pieces(key):
             found.update(piece)
         return found.hexdigest()
 
     def delete(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self.store, key)
-        (self.cache / key).unlink(missing_ok=True)
+            self._call("delete_object", key)
+        (self._cache / key).unlink(missing_ok=True)
 
     def strays(self, older_than: datetime) -> Iterator[str]:
-        for found in obstore.list(self.store):
-            for each in found:
-                if is_file_key(each["path"]) and each["last_modified"] < older_than:
-                    yield each["path"]
-        before = older_than.timestamp()
-        for path in self.scratch().iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call("list_objects_v2", Prefix=f"{self._prefix}date=", **more)
+            for found in page.get("Contents", ()):
+                key = found["Key"].removeprefix(self._prefix)
+                if is_file_key(key) and found["LastModified"] < older_than:
+                    yield key
+            if not page.get("IsTruncated"):
+                break
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+        _empty(self.scratch(), older_than)
+
+
+def _empty(scratch: Path, older_than: datetime) -> None:
+    """Delete what a crash left half made."""
+    for path in scratch.iterdir():
+        if path.is_file() and path.stat().st_mtime < older_than.timestamp():
+            path.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class _Known(msgspec.Struct, forbid_unknown_fields=True):
     service: str | None = None
     server: str | None = None
     logsource: _Logsource | None = None
-    fields: msgspec.Raw | None = None
+    fields: msgspec.Raw = msgspec.Raw()
 
 
 _KNOWN = frozenset(_Known.__struct_fields__)
@@ -85,7 +85,7 @@ def _row(known: _Known, extra: str | None) -> Row:
     event = orjson.loads(raw)
     is_text = isinstance(event, str)
     logsource = known.logsource or _NO_LOGSOURCE
-    fields = bytes(known.fields).decode() if known.fields is not None else None
+    fields = bytes(known.fields).decode() or None
     time = known.time or known.observed_time
     record = {
         "id": known.id,
