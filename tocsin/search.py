@@ -18,7 +18,7 @@ from tocsin.service_client import RefusedError, checked
 __all__ = ["Question", "export", "show_events", "show_histogram"]
 
 PAGE = 500
-BAR = 50
+BAR = 40
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The ledger (R13a): accepted, stored and evaluated events per source, and blocks that are missing.
 
-*accepted* is counted from the blocks as the broker holds them, *stored* from the files that were
-written of them, *evaluated* is what detect says. After the queues have drained they are equal; a
-number of EVENTS that was acknowledged and is nowhere is named.
+*accepted* is what the doors wrote on each block before the broker confirmed it, *stored* is counted
+in the files that were written of them, *evaluated* is what detect says. After the queues have
+drained they are equal; a number of EVENTS that was acknowledged and is nowhere is named.
 """
 
 from typing import Annotated, Any

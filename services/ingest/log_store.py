@@ -43,7 +43,7 @@ async def running_store(
     """Run everything of the store for as long as the block lasts."""
     store = Store(
         settings.store_url,
-        settings.store_cache_directory,
+        settings.store_cache,
         settings.store_cache_bytes,
         settings.store_memory_mib,
         S3Access(

@@ -72,9 +72,10 @@ class Settings(ServiceSettings):
         None, description="without it and the secret, botocore looks for keys of its own"
     )
     store_s3_secret: SecretStr | None = Field(None, description="goes with the key id")
-    store_cache_directory: Path = Field(
-        Path(tempfile.gettempdir()) / "tocsin-store",
-        description="copies of files of an s3:// store, and extracts being made",
+    store_cache_directory: Path | None = Field(
+        None,
+        description="copies of files of an s3:// store, and extracts being made;"
+        " None: tocsin-store among the temporary files",
     )
     store_cache_bytes: int = Field(10 << 30, ge=1 << 20, description="of copies of s3:// files")
     store_batch_seconds: float = Field(2.0, ge=0.1, le=20, description="how late a search may see")
@@ -88,3 +89,8 @@ class Settings(ServiceSettings):
     search_max_bytes: int = Field(8 * MIB, ge=65_536, description="of events on one page")
     extract_max_bytes: int = Field(256 * MIB, ge=65_536, description="of an extract")
     replay_events_per_second: int = Field(20_000, ge=1, description="published by a replay")
+
+    @property
+    def store_cache(self) -> Path:
+        """Where copies and extracts go."""
+        return self.store_cache_directory or Path(tempfile.gettempdir()) / "tocsin-store"

@@ -58,6 +58,11 @@ async def storing(world: World, folder: Path, **settings: Any) -> AsyncIterator[
         token = world.token("dora", "detection_engineer")
         client.headers["authorization"] = f"Bearer {token}"
         client.timeout = httpx.Timeout(60)
+
+        async def ready() -> bool:
+            return (await client.get("/readyz")).status_code == 200
+
+        await until(ready, 30)
         yield client
 
 

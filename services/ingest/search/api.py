@@ -178,7 +178,7 @@ async def extract(
         query=body.query,
         limit=body.limit,
         max_bytes=settings.extract_max_bytes,
-        folder=settings.store_cache_directory,
+        folder=settings.store_cache,
         gone=request.is_disconnected,
     )
     log.info(

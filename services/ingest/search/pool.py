@@ -4,7 +4,7 @@ replaced."""
 import asyncio
 import contextlib
 import multiprocessing
-from collections import Counter
+from collections import Counter as Tally
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -15,8 +15,7 @@ from multiprocessing.context import SpawnProcess
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter as Metric
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.ingest.search.plan import Answer, Search
 from services.ingest.search.worker import CANCEL, Failure, Job, serve
@@ -29,7 +28,7 @@ PER_PERSON = 4
 KILL_AFTER = 3.0  # seconds that a process has to end a statement
 
 log = structlog.get_logger()
-_searches = Metric("tocsin_ingest_searches_total", "Searches by how they ended", ["outcome"])
+_searches = Counter("tocsin_ingest_searches_total", "Searches by how they ended", ["outcome"])
 _running = Gauge("tocsin_ingest_searches_running", "Searches running or waiting")
 _seconds = Histogram(
     "tocsin_ingest_search_seconds",
@@ -148,7 +147,7 @@ class Searchers:
         if len(self.running) >= self._capacity:
             _searches.labels("busy").inc()
             raise BusyError
-        if Counter(r.owner for r in self.running.values())[running.owner] >= PER_PERSON:
+        if Tally(r.owner for r in self.running.values())[running.owner] >= PER_PERSON:
             _searches.labels("busy").inc()
             raise TooManyError
         self.running[running.id] = running

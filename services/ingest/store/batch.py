@@ -65,7 +65,8 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a batch: files, events per source of each block, and blocks that are none."""
+    """What became of a batch: files, accepted events per source of each block, and blocks that are
+    none."""
 
     files: Sequence[StoredFile]
     sources: Mapping[UUID, Mapping[str, int]]
@@ -112,7 +113,7 @@ def _write_batch(store: Store, blocks: Sequence[Block]) -> Written:
         except (ContractError, msgspec.DecodeError, zstandard.ZstdError, ValueError) as error:
             bad[block.id] = str(error)
             continue
-        sources[block.id] = Counter(row.source_id for row in rows)
+        sources[block.id] = _accepted(block) or Counter(row.source_id for row in rows)
         for row in rows:
             key = (row.source_id, row.time[:13])
             groups[key].append(row)
@@ -145,6 +146,12 @@ def _rows(block: Block) -> list[Row]:
     for row in rows:
         datetime.fromisoformat(row.time)  # ValueError: the block is none of ours
     return rows
+
+
+def _accepted(block: Block) -> Counter[str]:
+    """Return what ingest said, when it accepted the block, is in it of each source."""
+    told = (part.rpartition("=") for part in block.headers.get("tocsin-sources", "").split())
+    return Counter({source: int(n) for source, _, n in told if n.isdecimal()})
 
 
 def _gather_scattered(

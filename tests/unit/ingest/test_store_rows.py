@@ -63,7 +63,6 @@ def test_an_event_has_bounds() -> None:
 def test_the_envelope_comes_back(envelope: dict[str, object]) -> None:
     [row] = decode(body(envelope))
     columns = {
-        "time": None,
         **row.record,
         "observed_time": datetime(2026, 3, 1, tzinfo=UTC),
         "time": datetime.fromisoformat(row.time),
