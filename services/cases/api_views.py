@@ -11,6 +11,7 @@ from services.cases.moves import moves
 from services.cases.need_to_know import CLEARED_ROLES, viewer
 from services.cases.privilege import entry_for, event_for
 from services.cases.queries import Queries
+from services.cases.spread import spread
 from services.cases.surroundings import around_of
 from services.cases.views import Document
 from services.cases.views.indicators import analysis
@@ -80,7 +81,7 @@ async def indicator_analysis(
 
 @router.get(
     "/v1/incidents/{incident_id}/related",
-    summary="Its links, and incidents that share its indicators (R31d)",
+    summary="Its links, and incidents that share its indicators or hosts (R31d)",
 )
 async def related(
     request: Request, incident_id: UUID, principal: Reader, limit: Limit = 20
@@ -100,6 +101,23 @@ async def related(
             if row.document["incident_id"] not in linked
         ],
     }
+
+
+@router.get(
+    "/v1/incidents/{incident_id}/spread",
+    summary="What is under attack, what protects it, and where it may spread (R32)",
+)
+async def spread_watch(
+    request: Request, response: Response, incident_id: UUID, principal: Reader, limit: Limit = 50
+) -> dict[str, Any]:
+    """The watch list is of other incidents that share indicators or hosts with this one."""
+    queries: Queries = request.state.queries
+    document = await queries.incident(incident_id)
+    if document is None:
+        raise unknown()
+    response.headers["ETag"] = f'"{document["version"]}"'
+    sharing = await queries.sharing(incident_id, viewer(principal), limit)
+    return spread(document, [(row.key, row.document) for row in sharing])
 
 
 @router.get("/v1/incidents/{incident_id}/timeline", summary="A sentence an event")

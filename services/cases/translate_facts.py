@@ -111,8 +111,12 @@ def fact_of_notify(subject: str, data: bytes, now: datetime) -> Found | None:
             return _obligation(met, FactKind.OBLIGATION_MET, Standing.MET, text, now)
         case ObligationWaivedV1.SUBJECT:
             waived = ObligationWaivedV1.from_json(data)
+            own = waived.approver == waived.owner
             text = f"{_name(waived)} was waived by {waived.approver}: {waived.reason}."
-            return _obligation(waived, FactKind.OBLIGATION_WAIVED, Standing.WAIVED, text, now)
+            if own:  # the approver is never the owner (I6), whoever says so
+                text += " It stays open: owner and approver are one person."
+            standing = Standing.TRIGGERED if own else Standing.WAIVED
+            return _obligation(waived, FactKind.OBLIGATION_WAIVED, standing, text, now)
         case ObligationOverdueV1.SUBJECT:
             overdue = ObligationOverdueV1.from_json(data)
             text = f"{_name(overdue)} was due at {rfc3339(overdue.due_at)} and is not met."

@@ -92,6 +92,8 @@ def grown() -> dict[str, e.Event]:
         each[name] for name in ("NoteAdded.v1", "IndicatorLinked.v1", "IncidentConfirmed.v1")
     )
     severity, changed = each["SeveritySet.v1"], each["SeverityChanged.v1"]
+    action = each["ActionRecorded.v1"]
+    assert isinstance(action, e.ActionRecorded)
     fact, review = each["FactRecorded.v1"], each["ReviewStarted.v1"]
     assert isinstance(review, e.ReviewStarted)
     assert isinstance(fact, e.FactRecorded)
@@ -107,6 +109,7 @@ def grown() -> dict[str, e.Event]:
         replace(severity, second_approver="rita"),
         replace(changed, second_approver="rita"),
         replace(review, review_id=REVIEW),
+        replace(action, kind=v.ActionKind.PROTECTION, services=("mail",)),
         replace(fact, kind=v.FactKind.OBLIGATION_MET, subject_id=OTHER, standing=v.Standing.MET),
     ]
     return {encode(event).type: event for event in found}

@@ -114,6 +114,9 @@ class RecordAction(Body):
     owner: Name
     due: Utc | None = None
     provisional: bool = False
+    services: list[Name] = Field(
+        default_factory=list, max_length=200, description="what a protective action protects"
+    )
     action_id: UUID | None = Field(None, description="chosen by the server if not given")
 
     def order(self, who: Who) -> c.RecordAction:
@@ -126,6 +129,7 @@ class RecordAction(Body):
             owner=self.owner,
             due=self.due,
             provisional=self.provisional,
+            services=tuple(self.services),
         )
 
 

@@ -61,11 +61,15 @@ class DecideRecommendation(Body):
     kind: v.ActionKind = v.ActionKind.PROTECTION
     owner: str = Field("", max_length=200, description="yourself, if not given")
     due: Utc | None = None
+    services: list[Name] = Field(
+        default_factory=list, max_length=200, description="the incident's, if it protects"
+    )
 
     def order(self, who: Who) -> c.DecideRecommendation:
         return c.DecideRecommendation(
             actor=who.actor,
             now=who.now,
             action_id=derived_id("action", who.command_id),
-            **self.model_dump(),
+            services=tuple(self.services),
+            **self.model_dump(exclude={"services"}),
         )

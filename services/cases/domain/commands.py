@@ -158,12 +158,15 @@ class AssessIndicator(_Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAction(_Order):
+    """``services`` are what a protective action protects (R32b)."""
+
     action_id: UUID
     kind: ActionKind
     text: str
     owner: str
     due: datetime | None = None
     provisional: bool = False
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,7 +377,10 @@ class AddRecommendation(_Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideRecommendation(_Order):
-    """Accepted, it becomes the action ``action_id`` of this kind, owner and date."""
+    """Accepted, it becomes the action ``action_id`` of this kind, owner and date.
+
+    A protective one without ``services`` protects those of the incident.
+    """
 
     recommendation_id: UUID
     decision: Decision
@@ -383,6 +389,7 @@ class DecideRecommendation(_Order):
     kind: ActionKind = ActionKind.PROTECTION
     owner: str = ""
     due: datetime | None = None
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ CODES = {
     "aware_in_future": "awareness cannot be later than the confirmation (I5)",
     "action_unknown": "the incident has no such action",
     "action_ended": "the action has ended and cannot be taken up again",
+    "services_missing": "a protective action names the services that it protects (R32b)",
     "result_missing": "ending an action in this way needs a result in writing",
     "only_provisional": "before confirmation only provisional emergency actions are allowed (R32a)",
     "provisional_actions_open": "a provisional action is neither rolled back nor kept with reason",

@@ -170,6 +170,7 @@ class ActionRecorded(_Fact):
     owner: str
     due: datetime | None = None
     provisional: bool = False
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,7 @@ def record_action(incident: Incident, command: c.RecordAction, check: Check) -> 
         return check.already_so()
     check.need(bool(command.text.strip()), "text_missing", "an action needs a text")
     need_provisional(incident, command.kind, provisional=command.provisional, check=check)
+    need_services(command.kind, command.services, check=check)
     check.settle()
     return [
         e.ActionRecorded(
@@ -172,8 +173,14 @@ def record_action(incident: Incident, command: c.RecordAction, check: Check) -> 
             owner=command.owner,
             due=command.due,
             provisional=command.provisional,
+            services=command.services,
         )
     ]
+
+
+def need_services(kind: ActionKind, services: Sequence[str], *, check: Check) -> None:
+    """A protective action says which services it protects (R32b)."""
+    check.need(kind is not ActionKind.PROTECTION or bool(services), "services_missing")
 
 
 def need_provisional(

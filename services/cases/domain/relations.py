@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from services.cases.domain import commands as c
 from services.cases.domain import events as e
 from services.cases.domain.check import Check
-from services.cases.domain.investigation import need_provisional
+from services.cases.domain.investigation import need_provisional, need_services
 from services.cases.domain.state import Incident
-from services.cases.domain.vocabulary import Decision
+from services.cases.domain.vocabulary import ActionKind, Decision
 
 
 def link(incident: Incident, command: c.LinkIncident, check: Check) -> Sequence[e.Event]:
@@ -83,11 +83,14 @@ def decide_recommendation(
     if known and known.decision is command.decision:
         return check.already_so()
     accepted = command.decision is Decision.ACCEPTED
+    protects = command.kind is ActionKind.PROTECTION
+    services = command.services or (incident.services if protects else ())
     check.need(known is not None, "recommendation_unknown")
     check.need(known is None or known.decision is None, "recommendation_decided")
     check.need(accepted or bool(command.reason.strip()), "reason_missing")
     if accepted:
         need_provisional(incident, command.kind, provisional=False, check=check)
+        need_services(command.kind, services, check=check)
     check.settle()
     decided = e.RecommendationDecided(
         actor=check.actor,
@@ -107,5 +110,6 @@ def decide_recommendation(
         text=known.text,
         owner=command.owner or command.actor.id,
         due=command.due,
+        services=services,
     )
     return [decided, action]

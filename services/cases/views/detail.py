@@ -8,7 +8,7 @@ import msgspec
 from services.cases.domain import events as e
 from services.cases.domain.vocabulary import State
 from services.cases.store import Recorded
-from services.cases.views import Document, access, branch, facts, links
+from services.cases.views import Document, access, assets, branch, facts, links
 
 __all__ = ["project"]
 
@@ -21,6 +21,7 @@ def project(document: Document | None, recorded: Recorded) -> Document:
     return {
         **known,
         **changed,
+        **assets.touched(known, event),
         "version": recorded.version,
         "position": recorded.position,
         "updated_at": msgspec.to_builtins(event.at),
@@ -36,6 +37,7 @@ def _blank(recorded: Recorded) -> Document:
         "pages": list,
         "obligations": list,
         "acknowledgements": list,
+        "assets": list,
         "lowering_approvals": list,
         "engagements": list,
         "support_cases": list,

@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from services.cases.domain.accuracy import Counts, Group, Measured, advise, grouped
-from services.cases.domain.vocabulary import Classification, IndicatorVerdict
+from services.cases.domain.vocabulary import AttackVector, Classification, IndicatorVerdict
 from services.cases.views import Document
+from services.cases.views.assets import asset_ids
 
 __all__ = ["OUTCOMES", "analysis", "outcomes"]
 
@@ -15,9 +16,13 @@ OUTCOMES = (TRUE, BENIGN, FALSE)
 
 
 def outcomes(document: Document) -> Iterator[tuple[UUID, str, str | None]]:
-    """Yield each indicator of an incident with its vector and what became of it, if decided."""
-    for row in document["indicators"]:
+    """Yield each indicator and asset of an incident, with vector and outcome, if decided."""
+    rows = document["indicators"]
+    for row in rows:
         yield UUID(row["indicator_id"]), row["attack_vector"], _outcome(document["verdict"], row)
+    # Hosts in scope relate incidents as indicators do, but say nothing of any one's accuracy.
+    for key in sorted(asset_ids(document) - {UUID(r["indicator_id"]) for r in rows}):
+        yield key, AttackVector.UNKNOWN.value, None
 
 
 def _outcome(verdict: Document | None, row: Mapping[str, Any]) -> str | None:

@@ -176,6 +176,13 @@ def test_only_a_settled_obligation_lets_the_incident_close(settled: type[Contrac
     assert decide(incident, command(c.CloseIncident, SR))
 
 
+def test_a_waiver_by_its_own_owner_settles_nothing() -> None:
+    told = message(no.ObligationWaivedV1, 991, **OWED, reason="r", owner="lars", approver="lars")
+    found = fact_of_notify(told.SUBJECT, told.to_json(), NOW)
+    assert found is not None
+    assert found[2].standing is Standing.TRIGGERED
+
+
 def test_what_is_not_for_cases_is_none_and_what_is_broken_is_said() -> None:
     assert from_escalations("tocsin.v1.escalate.other.thing", b"{}", NOW) is None
     assert from_notifications("tocsin.v1.notify.other.thing", b"{}", NOW) is None
