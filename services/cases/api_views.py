@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.cases.api_commands import actor_of
 from services.cases.domain.incident import fold
+from services.cases.domain.vocabulary import ActionStatus
 from services.cases.moves import moves
 from services.cases.need_to_know import CLEARED_ROLES, viewer
 from services.cases.privilege import entry_for, event_for
@@ -101,6 +102,31 @@ async def related(
             if row.document["incident_id"] not in linked
         ],
     }
+
+
+@router.get("/v1/incidents/{incident_id}/actions", summary="Its actions (R30a, R31e)")
+async def actions(
+    request: Request,
+    response: Response,
+    incident_id: UUID,
+    _: Reader,
+    v_team: Annotated[
+        bool, Query(description="only those that a member of the v-team recorded or owns")
+    ] = False,
+    open_: Annotated[bool, Query(alias="open", description="only those under way")] = False,
+) -> dict[str, Any]:
+    document: Document | None = await request.state.queries.incident(incident_id)
+    if document is None:
+        raise unknown()
+    response.headers["ETag"] = f'"{document["version"]}"'
+    members = {member["person"] for member in (document["v_team"] or {}).get("members", ())}
+    items = [
+        row
+        for row in document["actions"]
+        if (not v_team or {row["by"], row["owner"]} & members)
+        and (not open_ or ActionStatus(row["status"]).is_open)
+    ]
+    return {"items": items}
 
 
 @router.get(

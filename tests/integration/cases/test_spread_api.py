@@ -61,3 +61,22 @@ async def test_a_wider_scope_after_confirmation_asks_for_the_severity_anew(peopl
     assert (await people.shown(incident))["severity_reassessment"]["scope_version"] == 2
     await people.does("sam", incident, "set-severity", level="SEV1", reason="it spreads")
     assert (await people.shown(incident))["severity_reassessment"] is None
+
+
+async def test_the_actions_of_the_v_team_are_listed_in_their_order(people: People) -> None:
+    incident = await people.confirmed("acts.example")
+    keys = []
+    for person, owner in (("sam", "sam"), ("mia", "olga"), ("mia", "rita")):
+        body = {"kind": "investigation", "text": f"for {owner}", "owner": owner}
+        made = await people.does(person, incident, "record-action", **body)
+        keys.append(made["created"]["action_id"])
+    await people.does("rita", incident, "update-action", action_id=keys[-1], status="done")
+    path = f"/v1/incidents/{incident}/actions"
+
+    async def owners(**filters: bool) -> list[str]:
+        items = (await people.get("sam", path, **filters)).json()["items"]
+        return [row["owner"] for row in items]
+
+    assert await owners() == ["sam", "olga", "rita"]
+    assert await owners(v_team=True) == ["sam", "rita"]  # Mia is not on it, and Olga neither
+    assert await owners(v_team=True, open=True) == ["sam"]
