@@ -132,7 +132,7 @@ async def kill(stack: Stack, part: str) -> None:
             return stack.supervisor.states[part].pid
         return stack.platform.parts[part].pid
 
-    os.kill(await until(pid, 30), signal.SIGKILL)
+    os.kill(await until(pid, 120), signal.SIGKILL)
 
 
 async def nothing_is_lost(stack: Stack, writers: list[Writer]) -> None:

@@ -100,6 +100,23 @@ async def test_a_bundle_with_evidence_verifies_years_later(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle.zip", "verify.py"]
 
 
+async def test_the_command_says_it_with_its_exit_code(custody: Custody, tmp_path: Path) -> None:
+    incident = await custody.people.opened()
+    await custody.collected(b"said by the command", incident)
+    files = files_of(await exported(custody, incident))
+    less = {name: content for name, content in files.items() if name != "proofs.json"}
+    forged = {**files, "manifest.json": files["manifest.json"].replace(b"auth.log", b"none.log")}
+    for told, code, first in (
+        (files, 0, "intact:"), (forged, 2, "TAMPERED:"), (less, 3, "incomplete:")
+    ):  # fmt: skip
+        (tmp_path / "bundle.zip").write_bytes(zipped(told).read())  # type: ignore[attr-defined]
+        done = subprocess.run(
+            [sys.executable, "-m", "tocsin", "verify", str(tmp_path / "bundle.zip")],
+            capture_output=True, text=True, check=False, cwd=Path(__file__).resolve().parents[4],
+        )  # fmt: skip
+        assert (done.returncode, done.stdout.split()[0]) == (code, first), done.stdout + done.stderr
+
+
 async def test_without_bytes_nothing_is_read(custody: Custody) -> None:
     incident = await custody.people.opened()
     item = await custody.collected(b"left where it is", incident)
