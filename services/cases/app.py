@@ -98,8 +98,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         engine = create_engine(database_url, "cases")
+        store = PostgresStore(engine, settings.max_waiting_appends)
         try:
-            store = PostgresStore(engine, settings.max_waiting_appends)
             projector = Projector(engine)
             async with (
                 Bus(settings.nats_url, "cases", seed) as bus,
@@ -156,6 +156,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         reviews=reviews,
                     )
         finally:
+            await store.close()
             await engine.dispose()
 
     app = service_app(

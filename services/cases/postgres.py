@@ -225,6 +225,10 @@ class PostgresStore:
                     await kept.invalidate()
                 await kept.close()
 
+    async def close(self) -> None:
+        """Give back the connection that was kept for the next append."""
+        await self._group.close()
+
     async def types(self, stream_id: UUID, first: int, last: int) -> tuple[str, ...]:
         rows = await self._ask(lambda d: d.fetch(_TYPES, stream_id, first, last))
         return tuple(row["type"] for row in rows)

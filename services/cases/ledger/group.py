@@ -17,6 +17,7 @@ __all__ = ["Ask", "GroupCommit", "Result"]
 
 MOST_ASKS = 64
 MOST_EVENTS = 1000
+IDLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +40,19 @@ class GroupCommit:
     """Runs *commit*, one call at a time, over what was submitted in the meantime."""
 
     def __init__(self, commit: Commit, idle: Callable[[], Awaitable[None]]) -> None:
-        """*idle* is called when nothing is left to do, after one *commit* or many."""
+        """*idle* is called when nothing came for a moment, after one *commit* or many."""
         self._commit = commit
         self._idle = idle
         self._queue: list[tuple[Ask, asyncio.Future[Appended]]] = []
         self._worker: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+        self._closing = False
 
     def submit(self, ask: Ask) -> asyncio.Future[Appended]:
         """Return what *ask* will come to; a caller who goes away does not take the append along."""
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._queue.append((ask, answer))
+        self._arrived.set()
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return answer
@@ -74,7 +78,26 @@ class GroupCommit:
     async def _work(self) -> None:
         while self._queue:
             await self._work_off()
-            await self._idle()
+            if not await self._more():
+                await self._idle()
+
+    async def _more(self) -> bool:
+        """Wait for a moment: those who were answered just now are often the next to ask."""
+        self._arrived.clear()
+        if self._closing or self._queue:
+            return bool(self._queue)
+        try:
+            await asyncio.wait_for(self._arrived.wait(), IDLE_SECONDS)
+        except TimeoutError:
+            return False
+        return bool(self._queue)
+
+    async def close(self) -> None:
+        """Finish what was submitted and do not wait for more: *idle* is called now."""
+        self._closing = True
+        self._arrived.set()
+        if self._worker is not None:
+            await asyncio.wait([self._worker])
 
     async def _work_off(self) -> None:
         while group := self._take():
