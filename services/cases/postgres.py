@@ -93,6 +93,16 @@ def _result(ask: Ask, row: Any) -> Result:
     )
 
 
+def _check_committed(driver: Any) -> None:
+    """Refuse to believe an append that ran within a transaction: nothing of it is committed.
+
+    Whoever had the connection before was cut off within one, and the pool did not notice. The
+    caller's caller asks again, by command id (§3.2).
+    """
+    if driver.is_in_transaction():
+        raise asyncpg.InterfaceError("the append ran inside another's transaction")
+
+
 class PostgresStore:
     """The event store of production."""
 
@@ -107,7 +117,12 @@ class PostgresStore:
     async def _driver(self) -> AsyncIterator[Any]:
         """Yield asyncpg's own connection, where each statement is its own transaction."""
         async with self._engine.connect() as connection:
-            yield (await connection.get_raw_connection()).driver_connection
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                yield driver
+            finally:
+                if driver.is_in_transaction():  # the pool would not notice
+                    await connection.invalidate()
 
     async def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
         async with self._driver() as driver:
@@ -206,6 +221,7 @@ class PostgresStore:
                 self._kept = await self._engine.connect()
             driver: Any = (await self._kept.get_raw_connection()).driver_connection
             rows = await driver.fetch(_APPEND, *arguments)
+            _check_committed(driver)
         except asyncpg.PostgresError:  # a refusal, on a connection that works
             await self._let_go()
             raise
