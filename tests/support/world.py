@@ -162,11 +162,11 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(cluster: Cluster) -> AsyncIterator[World]:
+async def open_world(cluster: Cluster, *, durable: bool = False) -> AsyncIterator[World]:
     """Yield a fresh world in *cluster*."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-world-")))
-        broker = EmbeddedNats(folder / "nats", durable=False)
+        broker = EmbeddedNats(folder / "nats", durable=durable)
         world = World(cluster, broker, folder)
         world.seeds = {identity: new_nkey_seed() for identity in IDENTITIES}
         broker.authorization = render_authorization(
