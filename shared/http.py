@@ -59,10 +59,15 @@ class _Edge:
     """Request id, trace, body bound and metrics around an ASGI application."""
 
     def __init__(
-        self, app: ASGIApp, service: str, max_body: int, bounds: Sequence[BodyBound] = ()
+        self,
+        app: ASGIApp,
+        service: str,
+        max_body: int,
+        bounds: Sequence[BodyBound] = (),
+        direct: Mapping[tuple[str, str], ASGIApp] | None = None,
     ) -> None:
         self._app, self._service, self._max_body = app, service, max_body
-        self._bounds = bounds
+        self._bounds, self._direct = bounds, direct or {}
 
     def _bound(self, scope: Scope) -> int:
         for bound in self._bounds:
@@ -75,8 +80,10 @@ class _Edge:
             await self._app(scope, receive, send)
             return
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        scope["tocsin_headers"] = headers
         request_id = scope["tocsin_request_id"] = str(uuid7())
         status, received, max_body = 500, 0, self._bound(scope)
+        direct = self._direct.get((scope["method"], scope["path"]))
 
         async def bounded() -> Message:
             nonlocal received
@@ -99,7 +106,10 @@ class _Edge:
 
         with traced(headers), _duration.labels(self._service).time():
             try:
-                await self._app(scope, bounded, noted)
+                if direct is not None:  # it bounds its bodies in its own words
+                    await direct(scope, receive, noted)
+                else:
+                    await self._app(scope, bounded, noted)
             finally:
                 _requests.labels(self._service, scope["method"], status).inc()
 
@@ -175,10 +185,13 @@ def service_app(
     clock: Clock = utc_now,
     max_body: int = MAX_BODY,
     bounds: Sequence[BodyBound] = (),
+    direct: Mapping[tuple[str, str], ASGIApp] | None = None,
 ) -> FastAPI:
     """Return the FastAPI application of *service* with all that services have in common.
 
-    *bounds* are the exceptions to *max_body*.
+    *bounds* are the exceptions to *max_body*. *direct* are plain ASGI applications by method and
+    path, which are reached without the framework's routing; they bound their bodies and answer
+    their refusals themselves.
     """
 
     @asynccontextmanager
@@ -203,7 +216,9 @@ def service_app(
     app.state.draining = False
     install_problem_handlers(app)
     describe(app)
-    app.add_middleware(_Edge, service=service, max_body=max_body, bounds=tuple(bounds))
+    app.add_middleware(
+        _Edge, service=service, max_body=max_body, bounds=tuple(bounds), direct=direct
+    )
 
     @app.get("/livez", tags=["probes"], summary="Is the process alive?")
     @public

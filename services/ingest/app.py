@@ -115,6 +115,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 )
         await engine.dispose()
 
+    paths = doors(settings)
     app = service_app(
         "ingest",
         settings,
@@ -122,9 +123,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         description="Takes in log events. A 2xx answer means that they are on disk.",
         clock=clock,
         max_body=settings.max_body_bytes + 1,  # the door itself says 413 in its own words
+        direct={(m, p.path): p.app for p in paths if "{" not in p.path for m in p.methods},
     )
     app.include_router(api.router)
-    mount(app, doors(settings))
+    mount(app, paths)
     for module in (search_api, saved, replay_api, ledger, store_api):
         app.include_router(module.router)
     return app

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -64,19 +65,8 @@ class Enveloper:
         client_key: str | None = None,
     ) -> None:
         self._source, self._now, self._limits, self._key = source, now, limits, client_key
-        logsource = hint if hint and hint.model_dump(exclude_none=True) else source.logsource
-        common = {
-            "source_id": source.id,
-            "tenant": source.tenant,
-            "region": source.region,
-            "datacenter": source.datacenter,
-            "service": source.service,
-            "server": source.server,
-            "logsource": logsource.model_dump(exclude_none=True),
-            "observed_time": rfc3339(now),
-        }
-        present = {name: value for name, value in common.items() if value is not None}
-        self._common = orjson.dumps(present)[1:-1]
+        observed = f',"observed_time":"{rfc3339(now)}"'
+        self._common = _labels(source, hint) + observed.encode()
 
     def seal_all(
         self, items: Iterable[Item], most: int = 1 << 30, most_bytes: int = 1 << 40
@@ -89,7 +79,8 @@ class Enveloper:
         sealed: list[Sealed] = []
         rejected: list[Rejected] = []
         size = 0
-        for count, (item, spare) in enumerate(zip(items, _ids(), strict=False), 1):
+        ids = uuid7_texts(len(items)) if isinstance(items, list) else _ids()
+        for count, (item, spare) in enumerate(zip(items, ids, strict=False), 1):
             if count > most:
                 raise TooManyError(f"a request holds at most {most} events")
             try:
@@ -111,16 +102,21 @@ class Enveloper:
         return sealed[0] if sealed else rejected[0]
 
     def _seal(self, item: Item, spare: str) -> Sealed | Rejected:
-        data = item.data
-        if len(data) > self._limits.max_bytes:
-            detail = f"{len(data)} bytes; at most {self._limits.max_bytes}"
+        # The hot path of the service: checks stand in order of what they cost, calls are few.
+        data, limits = item.data, self._limits
+        if len(data) > limits.max_bytes:
+            detail = f"{len(data)} bytes; at most {limits.max_bytes}"
             return Rejected(item, "oversize", detail)
         if item.flaw is not None:
             return Rejected(item, item.flaw, "the protocol's decoder cannot read it")
-        if item.is_text and (data[:1] != b"{" or _too_deep(data, self._limits.max_depth)):
+        if item.is_text and data[:1] != b"{":
             return self._seal_text(item, spare)
-        if _too_deep(data, self._limits.max_depth):
-            return Rejected(item, "too_deep", f"nested deeper than {self._limits.max_depth}")
+        # Counting brackets is exact enough for nearly every event and a hundred times cheaper.
+        brackets = data.count(b"{") + data.count(b"[")
+        if brackets > limits.max_depth and _too_deep(data, limits.max_depth):
+            if item.is_text:
+                return self._seal_text(item, spare)
+            return Rejected(item, "too_deep", f"nested deeper than {limits.max_depth}")
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError as error:
@@ -130,17 +126,23 @@ class Enveloper:
             return Rejected(item, cause, str(error))
         if type(event) is not dict:
             return Rejected(item, "not_an_object", f"an event is an object, not {_kind(event)}")
-        given = self._client_id(event, item)
-        time = (item.time and _read_time(item.time)) or _event_time(event)
-        claimed = f'"time":"{time}",' if time else ""
-        head = f'{{"id":"{given or spare}",{claimed}'.encode()
-        parts = [head, self._common, b',"raw":', data, b"}"]
-        if item.fields:
+        given = None
+        if item.key is not None or self._key is not None or "event_id" in event:
+            given = self._client_id(event, item)
+        time = _read_time(item.time) if item.time else None
+        if time is None:
+            time = _event_time(event)
+        identity = given or spare
+        head = f'{{"id":"{identity}","time":"{time}",' if time else f'{{"id":"{identity}",'
+        if not item.fields:
+            whole = b"".join((head.encode(), self._common, b',"raw":', data, b"}"))
+        else:
             fields = orjson.dumps(item.fields)
-            if len(fields) > self._limits.max_bytes:
+            if len(fields) > limits.max_bytes:
                 return Rejected(item, "oversize", f"{len(fields)} bytes beside the event")
-            parts[-1:] = [b',"fields":', fields, b"}"]
-        return Sealed(given or spare, b"".join(parts), given is not None, item.index)
+            parts = (head.encode(), self._common, b',"raw":', data, b',"fields":', fields, b"}")
+            whole = b"".join(parts)
+        return Sealed(identity, whole, given is not None, item.index)
 
     def _seal_text(self, item: Item, spare: str) -> Sealed | Rejected:
         try:
@@ -168,6 +170,22 @@ class Enveloper:
         if self._key is not None:
             return str(keyed_event_id(self._source, self._key, item))
         return None
+
+
+@lru_cache(maxsize=4096)
+def _labels(source: Source, hint: Logsource | None) -> bytes:
+    """Return what all events of *source* have in common, as the inside of a JSON object."""
+    logsource = hint if hint and hint.model_dump(exclude_none=True) else source.logsource
+    common = {
+        "source_id": source.id,
+        "tenant": source.tenant,
+        "region": source.region,
+        "datacenter": source.datacenter,
+        "service": source.service,
+        "server": source.server,
+        "logsource": logsource.model_dump(exclude_none=True),
+    }
+    return orjson.dumps({k: v for k, v in common.items() if v is not None})[1:-1]
 
 
 def _ids() -> Iterator[str]:
@@ -199,9 +217,6 @@ def _kind(value: object) -> str:
 
 
 def _too_deep(data: bytes, limit: int) -> bool:
-    # Counting brackets is exact enough for nearly every event and a hundred times cheaper.
-    if data.count(b"{") + data.count(b"[") <= limit:
-        return False
     depth = 0
     in_string = escaped = False
     for byte in data:
@@ -231,7 +246,7 @@ def _event_time(event: Mapping[str, Any]) -> str | None:
 
 
 # Length of "YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z" → what makes it microseconds.
-_PADDING = {20: ".000000Z", 24: "000Z", 27: "Z"}
+_ENDS = {20: ".000000Z", 24: "000Z", 27: "Z"}
 
 
 def _read_time(value: object) -> str | None:
@@ -239,16 +254,19 @@ def _read_time(value: object) -> str | None:
     seconds, milliseconds, microseconds or nanoseconds, which their size tells apart."""
     try:
         if isinstance(value, str):
-            end = _PADDING.get(len(value))
+            size = len(value)
+            # What most shippers write needs no more than its end; that it is an instant at all has
+            # to be seen all the same.
             if (
-                end
+                size in _ENDS
                 and value[-1] == "Z"
+                and value[10] == "T"
                 and value[7] == "-"
                 and value[13] == ":" == value[16]
-                and (len(value) == 20 or value[19] == ".")
+                and (size == 20 or value[19] == ".")
             ):
-                datetime.fromisoformat(value)  # it is one, and needs no more than padding
-                return f"{value[:10]}T{value[11:-1]}{end}"
+                datetime.fromisoformat(value)
+                return value if size == 27 else value[:-1] + _ENDS[size]
             time = datetime.fromisoformat(value.strip().replace(",", "."))
             return rfc3339(time if time.tzinfo else time.replace(tzinfo=UTC))
         if isinstance(value, int | float) and not isinstance(value, bool):

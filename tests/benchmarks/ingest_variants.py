@@ -7,6 +7,7 @@
 key, no envelope, no identity, no quarantine, no metrics.
 """
 
+import gc
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -88,6 +89,8 @@ def main() -> None:
     if sys.argv[1] == "ungrouped":
         BlockWriter.write = alone  # type: ignore[method-assign]
     app: Any = Bare(settings) if sys.argv[1] == "bare" else create_app(settings)
+    gc.freeze()  # as services/ingest/__main__.py does, for all variants
+    gc.set_threshold(20_000, 20, 50)
     uvicorn.run(
         app,
         host=settings.host,

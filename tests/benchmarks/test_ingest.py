@@ -106,7 +106,8 @@ def otlp(events: list[dict[str, Any]]) -> bytes:
             record.attributes.add(key=attribute).value.string_value = str(e[group][name])
         record.attributes.add(key="source.port").value.int_value = e["source"]["port"]
         record.trace_id = bytes(16)
-    return request.SerializeToString()
+    body: bytes = request.SerializeToString()
+    return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ LINES = [
     Line("OTLP protobuf, 100 a request", "real", "/v1/logs", otlp, 100, "application/x-protobuf"),
     Line("one event a request", "real", "/v1/events", ndjson, 1),
     Line("one event a request, ungrouped", "ungrouped", "/v1/events", ndjson, 1),
+    Line("bare route, one event a request", "bare", "/v1/events", ndjson, 1),
     Line("bare route, 100 a request", "bare", "/v1/events", ndjson, 100),
     Line("bare route, 1,000 a request", "bare", "/v1/events", ndjson, 1000),
 ]

@@ -30,9 +30,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.params: Mapping[str, str] = scope.get("path_params") or {}
-        self.headers: dict[str, str] = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        self.headers: Mapping[str, str] = scope["tocsin_headers"]
         self.query_string: bytes = scope.get("query_string", b"")
         self.id: str = scope.get("tocsin_request_id", "")
         self._query: dict[str, str] | None = None
