@@ -82,6 +82,10 @@ fuzz: setup-dev ## any request to the cases API, many of them (TOCSIN_FUZZ_EXAMP
 	@TOCSIN_FUZZ_EXAMPLES=$${TOCSIN_FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest -q -s \
 	  tests/integration/cases/test_any_request.py --timeout=7200 $(ARGS)
 
+.PHONY: fuzz-doors
+fuzz-doors: setup-dev ## 100,000 malformed bodies at the doors of ingest
+	@TOCSIN_FUZZ=100000 $(BIN)/python -m pytest -q -s tests/integration/ingest/test_fuzz.py $(ARGS)
+
 .PHONY: bench-peers
 bench-peers: setup-dev ## install the peers that benchmarks compare with into .venv-bench
 	@$(BIN)/uv venv --quiet --allow-existing .venv-bench

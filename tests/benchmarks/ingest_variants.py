@@ -26,6 +26,7 @@ from services.ingest.writer import BlockWriter
 from shared.bus import Bus
 from shared.clock import utc_now
 from shared.ids import uuid7
+from shared.logging import configure_logging
 from shared.settings import load_settings
 
 
@@ -86,6 +87,7 @@ async def nothing(_: Any) -> AsyncIterator[None]:
 
 def main() -> None:
     settings = load_settings(Settings)
+    configure_logging("ingest", settings.log_level)
     if sys.argv[1] == "ungrouped":
         BlockWriter.write = alone  # type: ignore[method-assign]
     app: Any = Bare(settings) if sys.argv[1] == "bare" else create_app(settings)
