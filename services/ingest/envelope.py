@@ -66,7 +66,7 @@ class Enveloper:
     ) -> None:
         self._source, self._now, self._limits, self._key = source, now, limits, client_key
         observed = f',"observed_time":"{rfc3339(now)}"'
-        self._common = _labels(source, hint) + observed.encode()
+        self._before_raw = _labels(source, hint) + observed.encode() + b',"raw":'
 
     def seal_all(
         self, items: Iterable[Item], most: int = 1 << 30, most_bytes: int = 1 << 40
@@ -133,14 +133,15 @@ class Enveloper:
         if time is None:
             time = _event_time(event)
         identity = given or spare
-        head = f'{{"id":"{identity}","time":"{time}",' if time else f'{{"id":"{identity}",'
+        claimed = f'","time":"{time}",' if time else '",'
+        head = f'{{"id":"{identity}{claimed}'
         if not item.fields:
-            whole = b"".join((head.encode(), self._common, b',"raw":', data, b"}"))
+            whole = b"".join((head.encode(), self._before_raw, data, b"}"))
         else:
             fields = orjson.dumps(item.fields)
             if len(fields) > limits.max_bytes:
                 return Rejected(item, "oversize", f"{len(fields)} bytes beside the event")
-            parts = (head.encode(), self._common, b',"raw":', data, b',"fields":', fields, b"}")
+            parts = (head.encode(), self._before_raw, data, b',"fields":', fields, b"}")
             whole = b"".join(parts)
         return Sealed(identity, whole, given is not None, item.index)
 
@@ -157,8 +158,8 @@ class Enveloper:
         beside = orjson.dumps(fields)
         if len(beside) > 3 * self._limits.max_bytes:
             return Rejected(item, "oversize", f"{len(beside)} bytes beside the event")
-        raw = b',"raw":' + orjson.dumps(line) + b',"fields":' + beside + b"}"
-        return Sealed(given or spare, head + self._common + raw, given is not None, item.index)
+        raw = orjson.dumps(line) + b',"fields":' + beside + b"}"
+        return Sealed(given or spare, head + self._before_raw + raw, given is not None, item.index)
 
     def _client_id(self, event: Mapping[str, Any], item: Item) -> str | None:
         """Return the identity that the client gave: the protocol's, the event's, the request's."""

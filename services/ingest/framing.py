@@ -74,26 +74,25 @@ def frame_json(body: bytes, most: int = 1 << 30) -> list[Item]:
         return _array(body, most)
     if body[:1] != b"{":
         raise UnframeableError("the body is neither a JSON object nor an array of them")
-    lines: list[Item] = []
-    if body.count(b"\n") <= 2 * most:
-        lines = [
-            Item(index, stripped)
-            for index, line in enumerate(body.split(b"\n"))
-            if (stripped := line.strip(_SPACE))
-        ]
-        if (
-            len(lines) > 1
-            and b"}{" not in body
-            and all(i.data[0] == 0x7B and i.data[-1] == 0x7D for i in lines)
-        ):
-            return _at_most(lines, most)
+    lines = body.split(b"\n") if body.count(b"\n") <= 2 * most else []
+    if len(lines) > 1 and b"}{" not in body:
+        items = [Item(n, line) for n, line in enumerate(lines) if line[:1] + line[-1:] == b"{}"]
+        if len(items) == len(lines):  # what nearly every shipper sends
+            return _at_most(items, most)
+    stripped = [Item(n, s) for n, line in enumerate(lines) if (s := line.strip(_SPACE))]
+    if (
+        len(stripped) > 1
+        and b"}{" not in body
+        and all(i.data[0] == 0x7B and i.data[-1] == 0x7D for i in stripped)
+    ):
+        return _at_most(stripped, most)
     if (objects := _objects(body, most)) is not None:
         return _at_most(objects, most)
     try:
         return _documents(body, most, inside_array=False)
     except UnframeableError:
-        if len(lines) > 1:
-            return _at_most(lines, most)
+        if len(stripped) > 1:
+            return _at_most(stripped, most)
         raise
 
 

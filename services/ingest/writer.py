@@ -94,7 +94,8 @@ class BlockWriter:
             self._waiting.append(waiting)
             self._wake.set()
             await waiting.done
-        self._remember(fresh)
+        if fresh is not envelopes:
+            self._remember(fresh)
         _accepted.labels(source_id).inc(len(fresh))
         return known
 
