@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -97,18 +96,15 @@ def mount(app: FastAPI, paths: Sequence[Path]) -> None:
         Route(p.path, p.app, methods=list(p.methods), name=f"{p.tag}:{p.path}") for p in paths
     ]
 
+    described = app.openapi
+
     def openapi() -> dict[str, Any]:
-        if not app.openapi_schema:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-            )
+        first = app.openapi_schema is None
+        document = described()
+        if first:
             for path, operations in describe(paths).items():
-                schema["paths"].setdefault(path, {}).update(operations)
-            app.openapi_schema = schema
-        return app.openapi_schema
+                document["paths"].setdefault(path, {}).update(operations)
+        return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 

@@ -1,6 +1,6 @@
 """Malformed bodies at every door: never a 5xx, never a restart, no growth of memory.
 
-TOCSIN_FUZZ is how many (2,000 by default; `make fuzz` sends 100,000). The bodies follow from
+TOCSIN_FUZZ is how many (2,000 by default; `make fuzz-doors` sends 100,000). The bodies follow from
 TOCSIN_FUZZ_SEED, which a failure names.
 """
 
