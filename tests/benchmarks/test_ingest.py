@@ -274,7 +274,6 @@ async def test_memory_at_full_load_with_the_broker_stopped(
         worst = 0
         pouring = asyncio.create_task(pour(port, requests, tmp_path, STOPPED + 5))
         await asyncio.sleep(2)
-        # Frozen first, so that requests pile up in the hope of an answer; then gone.
         await world.broker.stop()
         deadline = time.monotonic() + STOPPED
         while time.monotonic() < deadline:
