@@ -156,6 +156,13 @@ CONSUMERS = (
         in_order=True,
     ),
     ConsumerSpec(
+        durable="detect-cases",
+        stream="CASES",
+        service="detect",
+        filter_subject="tocsin.v1.cases.>",
+        in_order=True,
+    ),
+    ConsumerSpec(
         durable="cases-escalations",
         stream="ESCALATIONS",
         service="cases",

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -392,7 +392,9 @@ def verify(
     sys.exit(outcome.code)
 
 
-rules_app = typer.Typer(help="Detection rules: test, check, coverage.", no_args_is_help=True)
+rules_app = typer.Typer(
+    help="Detection rules: test, check, coverage, import, backtest.", no_args_is_help=True
+)
 app.add_typer(rules_app, name="rules")
 PlacesArgument = Annotated[
     list[Path] | None, typer.Argument(help="Directories of rules; default: those that come along.")
@@ -433,6 +435,55 @@ def rules_coverage(
     from tocsin.rules import coverage
 
     sys.exit(coverage(places or [], layer, against or [], console))
+
+
+UrlOption = Annotated[str | None, typer.Option(help="The detect service.")]
+TokenOption = Annotated[
+    str | None, typer.Option(envvar="TOCSIN_TOKEN", help="Bearer token of a detection engineer.")
+]
+
+
+@rules_app.command("import")
+def rules_import(
+    places: Annotated[list[Path], typer.Argument(help="Files or directories of rules.")],
+    reason: Annotated[str, typer.Option(help="Why, for whoever approves.")],
+    origin: Annotated[
+        str, typer.Option(help="predefined, recommendation or threat_intelligence.")
+    ] = "recommendation",
+    home: HomeOption = DEFAULT_HOME,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Propose the rules of files to a running platform; somebody else approves them."""
+    from tocsin.rules_remote import import_rules
+
+    sys.exit(_run(import_rules(_desk(home, url, token), places, origin, reason, console)))
+
+
+@rules_app.command("backtest")
+def rules_backtest(
+    rule_id: Annotated[str, typer.Argument(help="The rule whose pending revision is tried.")],
+    begin: Annotated[datetime, typer.Option("--from", help="Events from here on (UTC).")],
+    end: Annotated[datetime, typer.Option("--to", help="Events before this (UTC).")],
+    query: Annotated[str | None, typer.Option(help="Only events this search finds.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Try a proposed rule on the events that the log store holds, and say what it found."""
+    from tocsin.rules_remote import backtest
+
+    period = begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC)
+    sys.exit(_run(backtest(_desk(home, url, token), rule_id, *period, query, console)))
+
+
+def _desk(home: Path, url: str | None, token: str | None) -> Any:
+    from tocsin.home import Home
+    from tocsin.rules_remote import Desk
+
+    if token is None:
+        raise CommandError("No token: give --token, or run `tocsin token NAME --role …`.")
+    return Desk(url or Home(home).running().urls["detect"], token)
 
 
 cases = typer.Typer(help="The views of the cases service.", no_args_is_help=True)

@@ -178,6 +178,7 @@ def _confirmed(
         title=incident.title,
         summary=incident.summary,
         potential_impact=incident.potential_impact,
+        rule_ids=list(incident.rule_ids),
     )
 
 

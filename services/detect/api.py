@@ -3,18 +3,18 @@
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
 from services.detect.ruleset import InForce, Ruleset
-from services.detect.store import detection, page_of_detections
+from services.detect.store import detection, page_of_detections, riskiest
 from shared.auth import Principal, Role, allow
 from shared.contracts.detect import Level
 from shared.problems import ProblemError
 
-__all__ = ["router"]
+__all__ = ["READERS", "in_force", "router"]
 
 router = APIRouter()
 READERS = (
@@ -25,7 +25,8 @@ Reader = Annotated[Principal, allow(*READERS)]
 RuleReader = Annotated[Principal, allow(*READERS, Role.OPERATOR)]
 
 
-def _in_force(request: Request) -> InForce:
+def in_force(request: Request) -> InForce:
+    """Return the rules in force; 503 while they are being loaded."""
     ruleset: Ruleset = request.state.ruleset
     if ruleset.current is None:
         raise ProblemError(
@@ -41,14 +42,15 @@ async def list_rules(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(description="rule id to go on after")] = "",
 ) -> dict[str, Any]:
-    report = _in_force(request).report
-    rules = sorted((r for r in report.rules if r.id > after), key=lambda r: r.id)
+    report = in_force(request).report
+    rules = sorted((r for r in report.loaded if r.id > after), key=lambda r: r.id)
     return {
         "loaded": len(report.rules),
+        "correlations": len(report.correlations),
         "rejected": len(report.errors),
         "skipped": len(report.skipped),
-        "inert": len(_in_force(request).unrouted),
-        "seconds": round(_in_force(request).loaded_in_seconds, 3),
+        "inert": len(in_force(request).unrouted),
+        "seconds": round(in_force(request).loaded_in_seconds, 3),
         "items": [
             {
                 "id": rule.id,
@@ -67,7 +69,7 @@ async def list_rules(
 
 @router.get("/v1/rules/errors", tags=["rules"], summary="Rules that could not be loaded, and why")
 async def list_errors(request: Request, _: RuleReader) -> dict[str, Any]:
-    report = _in_force(request).report
+    report = in_force(request).report
     return {
         "items": [{"file": str(e.path), "line": e.line, "reason": e.reason} for e in report.errors],
         "skipped": [
@@ -84,7 +86,13 @@ async def list_detections(
     cursor: str | None = None,
     rule: str | None = None,
     level: Level | None = None,
+    order: Annotated[
+        Literal["newest", "risk"], Query(description="risk: one page only")
+    ] = "newest",
 ) -> dict[str, Any]:
+    if order == "risk":
+        items = await riskiest(request.state.engine, limit=limit, rule=rule, level=level)
+        return {"items": items, "next_cursor": None}
     rows = await page_of_detections(
         request.state.engine, limit=limit + 1, before=_read(cursor), rule=rule, level=level
     )

@@ -1,16 +1,23 @@
 """Detect's composition root."""
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.detect import api
+from services.detect import api, api_noise
 from services.detect.consumer import BlockHandler
 from services.detect.correlation.publisher import MatchPublisher
 from services.detect.correlation.worker import Correlator
 from services.detect.evaluated import report_once
+from services.detect.lifecycle import api as lifecycle
+from services.detect.lifecycle.backtest import Backtests
+from services.detect.lifecycle.incidents import CasesHandler
+from services.detect.lifecycle.managed import ManagedFolder
 from services.detect.migrations import HEAD
 from services.detect.replays import ReplayHandler
 from services.detect.ruleset import PACK, Ruleset
@@ -33,13 +40,18 @@ class State(ServiceState):
 
     engine: AsyncEngine
     ruleset: Ruleset
+    outbox: Reconciler
+    managed: Reconciler
+    clock: Clock
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """Return the detect service; SettingsError when it lacks what it cannot do without."""
     database_url = require(settings, "database_url")
     pack = [PACK] if settings.shipped_pack else []
-    ruleset = Ruleset([*pack, *settings.rule_directories])
+    # Rules that live in the database lie beside those of files, in a folder of this process.
+    folder = Path(tempfile.mkdtemp(prefix="tocsin-rules-"))
+    ruleset = Ruleset([*pack, *settings.rule_directories], managed=folder)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
@@ -50,6 +62,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         ) as bus:
             outbox = Reconciler("outbox", Relay(engine, bus, DETECTIONS.name).once, 0.5)
             rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
+            managed_folder = ManagedFolder(engine, folder)
+            managed = Reconciler("managed rules", managed_folder.once, settings.reload_seconds)
             evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
             matches = MatchPublisher(bus, settings.correlation_partitions, clock)
             handler = BlockHandler(engine, ruleset, outbox, clock, matches)
@@ -63,14 +77,18 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 lateness=settings.correlation_lateness_seconds,
                 groups=settings.correlation_groups,
             )
-            replays = ReplayHandler(engine, ruleset, outbox, clock, matches)
+            replays = ReplayHandler(
+                engine, ruleset, outbox, clock, matches, Backtests(engine, clock)
+            )
             async with background(
+                managed.run(),
                 rules.run(),
                 outbox.run(),
                 evaluated.run(),
                 correlator.run(),
                 consume(bus, consumer("detect-events"), handler),
                 consume(bus, consumer("detect-replays"), replays),
+                consume(bus, consumer("detect-cases"), CasesHandler(engine, clock)),
             ):
                 yield State(
                     checks={
@@ -80,8 +98,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     },
                     engine=engine,
                     ruleset=ruleset,
+                    outbox=outbox,
+                    managed=managed,
+                    clock=clock,
                 )
         await engine.dispose()
+        shutil.rmtree(folder, ignore_errors=True)
 
     app = service_app(
         "detect",
@@ -91,4 +113,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         clock=clock,
     )
     app.include_router(api.router)
+    app.include_router(api_noise.router)
+    app.include_router(lifecycle.router)
     return app

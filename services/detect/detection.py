@@ -10,20 +10,21 @@ import orjson
 
 from services.detect.entities import entities_of
 from services.detect.rules.match import Event, Match
+from services.detect.rules.model import Status
 from shared.clock import parse_instant
 from shared.contracts.detect import DetectionRaisedV1, Level, Reason, SampleEvent
 from shared.contracts.ingest import Envelope
 from shared.ids import derived_id
 
 __all__ = [
-    "RISK", "attack_tactics", "attack_techniques", "detection_of", "event_of", "level_of",
-    "reason_of",
-    "sample_of",
+    "RISK", "attack_tactics", "attack_techniques", "confidence_of", "detection_of", "event_of",
+    "level_of", "reason_of", "sample_of",
 ]  # fmt: skip
 
 RISK: Mapping[Level, int] = {
     "informational": 5, "low": 20, "medium": 45, "high": 70, "critical": 95,
 }  # fmt: skip
+_CONFIDENCE = {Status.STABLE: 90, Status.TEST: 75, Status.EXPERIMENTAL: 55}
 _SAMPLE_CHARS = 16 * 1024
 _MAX_REASONS = 50
 _TECHNIQUE = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
@@ -58,6 +59,7 @@ def detection_of(match: Match, envelope: Envelope, now: datetime) -> DetectionRa
         title=rule.title,
         level=level,
         risk_score=RISK[level],
+        confidence=confidence_of(rule.status),
         attack_techniques=attack_techniques(rule.tags),
         attack_tactics=attack_tactics(rule.tags),
         entities=entities_of(event_of(envelope).fields, envelope),
@@ -72,6 +74,11 @@ def detection_of(match: Match, envelope: Envelope, now: datetime) -> DetectionRa
         event_ids=[event_id],
         samples=[sample_of(envelope)],
     )
+
+
+def confidence_of(status: Status | None) -> int:
+    """Return how far a rule of *status* is to be trusted before any verdict (R14c)."""
+    return 65 if status is None else _CONFIDENCE.get(status, 40)
 
 
 def sample_of(envelope: Envelope) -> SampleEvent:

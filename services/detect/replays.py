@@ -6,6 +6,8 @@ are no progress of the evaluation of EVENTS: they count in no ledger.
 """
 
 import asyncio
+from collections.abc import Awaitable
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
@@ -13,10 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.detect.consumer import block_id_of, evaluate
 from services.detect.correlation.publisher import MatchPublisher
+from services.detect.lifecycle.backtest import Backtests
 from services.detect.ruleset import Ruleset
 from services.detect.store import record_detections
 from shared.clock import Clock
 from shared.consume import Delivery, TransientError
+from shared.contracts.base import ContractError
 from shared.contracts.ingest import (
     REPLAY_BLOCK_SUBJECT,
     REPLAY_ID_HEADER,
@@ -34,7 +38,7 @@ _replayed = Counter("tocsin_detect_events_replayed_total", "Stored events that m
 
 
 class ReplayHandler:
-    """Handles the messages of REPLAYS whose purpose is ``detect``."""
+    """Handles the messages of REPLAYS, by their purpose."""
 
     def __init__(
         self,
@@ -43,25 +47,48 @@ class ReplayHandler:
         outbox: Reconciler,
         clock: Clock,
         matches: MatchPublisher,
+        backtests: Backtests,
     ) -> None:
         self._engine, self._ruleset, self._outbox, self._clock = engine, ruleset, outbox, clock
         self._matches = matches
+        self._backtests = backtests
 
     async def __call__(self, delivery: Delivery) -> None:
         if delivery.subject == ReplayFinishedV1.SUBJECT:
             finished = ReplayFinishedV1.from_json(delivery.data)
-            if finished.purpose == "detect":
+            if finished.purpose == "backtest":
+                await self._trying(self._backtests.finished(finished))
+            else:
                 log.info(
                     "replay ended",
                     replay=str(finished.replay_id),
                     outcome=finished.outcome,
                     events=finished.events,
                 )
-        elif (
-            delivery.subject == REPLAY_BLOCK_SUBJECT
-            and delivery.headers.get(REPLAY_PURPOSE_HEADER) == "detect"
-        ):
-            await self._evaluate(delivery)
+        elif delivery.subject == REPLAY_BLOCK_SUBJECT:
+            match delivery.headers.get(REPLAY_PURPOSE_HEADER):
+                case "detect":
+                    await self._evaluate(delivery)
+                case "backtest":
+                    await self._backtest(delivery)
+                case _:
+                    pass  # a purpose of another version
+
+    async def _backtest(self, delivery: Delivery) -> None:
+        try:
+            replay_id = UUID(delivery.headers[REPLAY_ID_HEADER])
+        except (KeyError, ValueError) as error:
+            raise ContractError(f"a replayed block needs a UUID in {REPLAY_ID_HEADER}") from error
+        envelopes = await asyncio.to_thread(decode_block, delivery.headers, delivery.data)
+        await self._trying(self._backtests.block(replay_id, block_id_of(delivery), envelopes))
+
+    async def _trying(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            if is_transient(error):
+                raise TransientError(str(error)) from error
+            raise
 
     async def _evaluate(self, delivery: Delivery) -> None:
         envelopes = await asyncio.to_thread(decode_block, delivery.headers, delivery.data)

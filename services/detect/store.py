@@ -1,5 +1,6 @@
 """Detections and evaluated blocks in PostgreSQL."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,26 +10,76 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.detect.lifecycle.precision import Precision
+from services.detect.noise import (
+    LIKELIHOOD_EVEN,
+    Suppression,
+    Weighed,
+    group_key,
+    labels,
+    period_of,
+    weigh,
+    within_limit,
+)
 from shared.cloudevents import outgoing
 from shared.contracts.detect import DetectionRaisedV1
 from shared.outbox import enqueue
 
-__all__ = ["detection", "is_recorded", "page_of_detections", "record_block", "record_detections"]
+__all__ = [
+    "detection", "groups_of_detections", "is_recorded", "page_of_detections", "record_block",
+    "record_detections", "riskiest",
+]  # fmt: skip
 
 _BLOCK = text(
     "INSERT INTO blocks (id, stream_seq, events, detections, evaluated_at, sources)"
     " VALUES (:id, :seq, :events, :detections, :now, CAST(:sources AS json))"
     " ON CONFLICT (id) DO NOTHING"
 )
-_DETECTIONS = text(
-    "INSERT INTO detections (id, raised_at, rule_id, level, risk_score, source_id, tenant, body)"
-    " SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:raised AS timestamptz[]),"
-    " CAST(:rules AS text[]), CAST(:levels AS text[]), CAST(:scores AS int[]),"
-    " CAST(:sources AS text[]), CAST(:tenants AS text[]), CAST(:bodies AS text[]))"
-    " ON CONFLICT (id) DO NOTHING RETURNING id"
+TOLD_AN_HOUR = 100
+"""Detections of one rule about one principal that others hear of within an hour."""
+
+_KNOWN = text("SELECT id FROM detections WHERE id = ANY(CAST(:ids AS uuid[]))")
+_DETECTION = text(
+    "INSERT INTO detections (id, raised_at, rule_id, level, risk_score, base_score, source_id,"
+    " tenant, body, entities, group_key, withheld, suppression_id, events) VALUES (:id, :raised,"
+    " :rule, :level, :score, :base, :source, :tenant, :body, CAST(:entities AS text[]), :group,"
+    " :withheld, :by, :events) ON CONFLICT (id) DO NOTHING"
+)
+_TIERS = text(
+    "SELECT type || ':' || value AS label, tier FROM asset_tiers"
+    " WHERE type || ':' || value = ANY(CAST(:labels AS text[]))"
+)
+_VERDICTS = text(
+    "SELECT rule_id, count(*) FILTER (WHERE malicious) AS malicious,"
+    " count(*) FILTER (WHERE NOT malicious) AS benign FROM rule_verdicts"
+    " WHERE rule_id = ANY(CAST(:rules AS text[])) GROUP BY rule_id"
+)
+_SUPPRESSIONS = text(
+    "SELECT id, rule_id, entity_type, entity_value, tenant FROM suppressions"
+    " WHERE ended_at IS NULL AND expires_at > :now ORDER BY created_at LIMIT 1000"
+)
+_SUPPRESSED = text("UPDATE suppressions SET suppressed = suppressed + :times WHERE id = :id")
+_SEEN = text(
+    "INSERT INTO detection_throttles (key, period, seen) VALUES (:key, :period, :times)"
+    " ON CONFLICT (key, period) DO UPDATE SET seen = detection_throttles.seen + excluded.seen"
+    " RETURNING seen"
+)
+_BY_RISK = text(
+    "SELECT id, raised_at, risk_score, withheld, body FROM detections WHERE"
+    " (CAST(:rule AS text) IS NULL OR rule_id = :rule)"
+    " AND (CAST(:level AS text) IS NULL OR level = :level)"
+    " ORDER BY risk_score DESC, raised_at DESC, id DESC LIMIT :n"
+)
+_GROUPS = text(
+    "SELECT group_key, rule_id, count(*) AS detections,"
+    " count(*) FILTER (WHERE withheld = 'suppressed') AS suppressed,"
+    " count(*) FILTER (WHERE withheld = 'throttled') AS throttled,"
+    " min(raised_at) AS first, max(raised_at) AS last, max(risk_score) AS risk_score"
+    " FROM detections WHERE raised_at > :since AND group_key IS NOT NULL"
+    " GROUP BY group_key, rule_id ORDER BY max(risk_score) DESC, max(raised_at) DESC LIMIT :n"
 )
 _PAGE = text(
-    "SELECT id, raised_at, body FROM detections WHERE"
+    "SELECT id, raised_at, risk_score, withheld, body FROM detections WHERE"
     " (CAST(:rule AS text) IS NULL OR rule_id = :rule)"
     " AND (CAST(:level AS text) IS NULL OR level = :level)"
     " AND (CAST(:at AS timestamptz) IS NULL OR (raised_at, id) < (:at, CAST(:id AS uuid)))"
@@ -71,25 +122,111 @@ async def is_recorded(engine: AsyncEngine, block_id: UUID) -> bool:
 
 
 async def record_detections(
-    connection: AsyncConnection, detections: Sequence[DetectionRaisedV1]
+    connection: AsyncConnection, detections: Sequence[DetectionRaisedV1], limit: int = TOLD_AN_HOUR
 ) -> int:
-    """Record *detections* and their messages; return how many were not known before."""
-    if not detections:
-        return 0
+    """Record *detections* and tell of them, unless they are suppressed or too many.
+
+    Returns how many were not known before. Of those of one rule about one principal, *limit* an
+    hour are told; all others, and those that a suppression fits, are recorded and counted.
+    """
     unique = {d.detection_id: d for d in detections}
-    columns = {
-        "ids": list(unique),
-        "raised": [d.occurred_at for d in unique.values()],
-        "rules": [d.rule_id for d in unique.values()],
-        "levels": [d.level for d in unique.values()],
-        "scores": [d.risk_score for d in unique.values()],
-        "sources": [d.source_id for d in unique.values()],
-        "tenants": [d.tenant for d in unique.values()],
-        "bodies": [d.to_json().decode() for d in unique.values()],
-    }
-    fresh = (await connection.execute(_DETECTIONS, columns)).scalars().all()
-    await enqueue(connection, [outgoing(unique[i], source="detect") for i in fresh])
+    if not unique:
+        return 0
+    known = await connection.execute(_KNOWN, {"ids": list(unique)})
+    for identity in known.scalars():
+        del unique[identity]
+    weighed = await _weighed(connection, list(unique.values()))
+    if not weighed:
+        return 0
+    now = max(item.detection.occurred_at for item in weighed)
+    suppressed = await _suppressed(connection, [w.detection for w in weighed], now)
+    throttled = await _throttled(
+        connection, [w.detection for w in weighed if w.detection.detection_id not in suppressed],
+        limit, now,
+    )  # fmt: skip
+    rows = []
+    for item in weighed:
+        found = item.detection
+        by = suppressed.get(found.detection_id)
+        withheld = "throttled" if found.detection_id in throttled else None
+        rows.append(
+            {
+                "id": found.detection_id,
+                "raised": found.occurred_at,
+                "rule": found.rule_id,
+                "level": found.level,
+                "score": found.risk_score,
+                "base": item.base_score,
+                "source": found.source_id,
+                "tenant": found.tenant,
+                "body": found.to_json().decode(),
+                "entities": labels(found),
+                "group": group_key(found),
+                "by": by,
+                "events": found.event_count,
+                "withheld": "suppressed" if by else withheld,
+            }
+        )
+    fresh = set()
+    for row in rows:
+        if (await connection.execute(_DETECTION, row)).rowcount:
+            fresh.add(row["id"])
+    told = [
+        item.detection for item, row in zip(weighed, rows, strict=True)
+        if row["id"] in fresh and row["withheld"] is None
+    ]  # fmt: skip
+    await enqueue(connection, [outgoing(found, source="detect") for found in told])
     return len(fresh)
+
+
+async def _weighed(
+    connection: AsyncConnection, detections: Sequence[DetectionRaisedV1]
+) -> list[Weighed]:
+    if not detections:
+        return []
+    wanted = sorted({label for d in detections for label in labels(d)})
+    found = (await connection.execute(_TIERS, {"labels": wanted})).all()
+    tiers = {row.label: row.tier for row in found}
+    rules = sorted({d.rule_id for d in detections})
+    verdicts = (await connection.execute(_VERDICTS, {"rules": rules})).all()
+    trust = {v.rule_id: Precision(v.malicious, v.benign).lower_bound for v in verdicts}
+    return [
+        weigh(
+            d,
+            trust.get(d.rule_id, LIKELIHOOD_EVEN),
+            min((tiers[label] for label in labels(d) if label in tiers), default=None),
+        )
+        for d in detections
+    ]
+
+
+async def _suppressed(
+    connection: AsyncConnection, detections: Sequence[DetectionRaisedV1], now: datetime
+) -> dict[UUID, UUID]:
+    """Return which of *detections* a suppression in force fits, and which; they are counted."""
+    rows = (await connection.execute(_SUPPRESSIONS, {"now": now})).all()
+    active = [Suppression(r.id, r.rule_id, r.entity_type, r.entity_value, r.tenant) for r in rows]
+    found: dict[UUID, UUID] = {}
+    for detection in detections if active else ():
+        fitting = next((s for s in active if s.fits(detection)), None)
+        if fitting is not None:
+            found[detection.detection_id] = fitting.id
+    for identity, times in sorted(Counter(found.values()).items()):
+        await connection.execute(_SUPPRESSED, {"id": identity, "times": times})
+    return found
+
+
+async def _throttled(
+    connection: AsyncConnection, detections: Sequence[DetectionRaisedV1], limit: int, now: datetime
+) -> set[UUID]:
+    """Return which of *detections* go beyond *limit* an hour; all of them are counted."""
+    keys = [group_key(d) for d in detections]
+    seen: dict[str, int] = {}
+    for key, times in sorted(Counter(keys).items()):  # one order of locks for all workers
+        values = {"key": key, "period": period_of(now), "times": times}
+        seen[key] = int(await connection.scalar(_SEEN, values) or 0)
+    told = within_limit(keys, seen, limit)
+    return {d.detection_id for d, yes in zip(detections, told, strict=True) if not yes}
 
 
 async def page_of_detections(
@@ -105,12 +242,46 @@ async def page_of_detections(
     values = {"rule": rule, "level": level, "at": at, "id": identity, "n": limit}
     async with engine.connect() as connection:
         rows = await connection.execute(_PAGE, values)
-        return [(row.raised_at, row.id, orjson.loads(row.body)) for row in rows]
+        return [(row.raised_at, row.id, _shown(row)) for row in rows]
+
+
+async def riskiest(
+    engine: AsyncEngine, *, limit: int, rule: str | None, level: str | None
+) -> list[dict[str, Any]]:
+    """Return detections by risk as it is now, the highest first (R03)."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(_BY_RISK, {"rule": rule, "level": level, "n": limit})
+        return [_shown(row) for row in rows]
+
+
+async def groups_of_detections(
+    engine: AsyncEngine, since: datetime, limit: int
+) -> list[dict[str, Any]]:
+    """Return what was found since then by rule and principal, with all counts kept."""
+    async with engine.connect() as connection:
+        rows = (await connection.execute(_GROUPS, {"since": since, "n": limit})).mappings()
+        return [dict(row) for row in rows]
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    """Return the detection as published, with what has changed since: its risk, say."""
+    body: dict[str, Any] = orjson.loads(row.body)
+    return {**body, "risk_score": row.risk_score, "withheld": row.withheld}
 
 
 async def detection(engine: AsyncEngine, identity: UUID) -> dict[str, Any] | None:
-    """Return one detection as published, or None."""
+    """Return one detection as published, and what came of it since; None if there is none."""
     async with engine.connect() as connection:
-        query = text("SELECT body FROM detections WHERE id = :id")
-        body = await connection.scalar(query, {"id": identity})
-    return None if body is None else orjson.loads(body)
+        query = text(
+            "SELECT risk_score, withheld, body, events, last_event_at, suppression_id"
+            " FROM detections WHERE id = :id"
+        )
+        row = (await connection.execute(query, {"id": identity})).one_or_none()
+    if row is None:
+        return None
+    return {
+        **_shown(row),
+        "events": row.events,
+        "last_event_at": row.last_event_at,
+        "suppression_id": row.suppression_id,
+    }

@@ -96,6 +96,7 @@ class IncidentConfirmedV1(IncidentEvent):
     title: str
     summary: str
     potential_impact: str
+    rule_ids: list[str] = Field(default_factory=list, description="of the detections behind it")
 
 
 class IncidentDismissedV1(IncidentEvent):

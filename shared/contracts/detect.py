@@ -68,6 +68,14 @@ class DetectionRaisedV1(Contract):
     reasons: list[Reason] = Field(default_factory=list)
     event_ids: list[UUID] = Field(default_factory=list)
     samples: list[SampleEvent] = Field(default_factory=list)
+    confidence: int | None = Field(
+        None, ge=0, le=100, description="how far the rule is to be trusted, verdicts included"
+    )
+    verdict_hint: Literal["suspicious", "malicious"] | None = None
+    asset_tier: int | None = Field(None, ge=1, le=4, description="1 matters most; null: not said")
+    event_count: int | None = Field(
+        None, ge=0, description="events behind a correlation when it fired; not all have ids here"
+    )
     replay: bool | None = Field(None, description="found when stored events were evaluated again")
 
     @property

@@ -60,13 +60,14 @@ def reasons(found: Iterable[Leaf]) -> list[dict[str, Any]]:
             "field": leaf.field,
             "op": leaf.op,
             "pattern": _cut(leaf.pattern),
-            "value": _shown(leaf.value),
+            "value": shown_value(leaf.value),
         }
         for leaf in found
     ]
 
 
-def _shown(value: Any) -> str | int | float | bool | None:
+def shown_value(value: Any) -> str | int | float | bool | None:
+    """Return *value* for people and for JSON: long texts cut, objects named only."""
     match value:
         case None | bool():
             return value
@@ -142,7 +143,7 @@ def _item(item: Item, view: View, selection: str) -> Iterator[Leaf]:
         found = _absence(item, view) if item.negated else _evidence(item.field, test, view)
         if found is not None:
             name, value = found
-            yield Leaf(selection, name, item.op, _pattern(test), value)
+            yield Leaf(selection, name, item.op, pattern_of(test), value)
 
 
 def _absence(item: Item, view: View) -> tuple[str, Any]:
@@ -169,7 +170,8 @@ def _evidence(field: str, test: Test, view: View) -> tuple[str, Any] | None:
     return None
 
 
-def _pattern(test: Test) -> str:
+def pattern_of(test: Test) -> str:
+    """Return what *test* asks for, as written."""
     match test:
         case Text() | Matches() | InNetwork():
             return test.shown

@@ -13,6 +13,7 @@ from .parse import parse_rules
 from .values import Placeholders
 from .yaml_tree import MAX_BYTES
 
+RETIRED = "retired.txt"  # in a managed folder: ids of rules that are in force nowhere
 TEST_SUFFIX = ".test.yml"  # examples that lie beside the rules of a pack
 
 
@@ -40,18 +41,30 @@ class LoadReport:
 
 
 def load_rules(
-    places: Iterable[Path | str], placeholders: Placeholders | None = None
+    places: Iterable[Path | str],
+    placeholders: Placeholders | None = None,
+    managed: Path | None = None,
 ) -> LoadReport:
-    """Return what the rule files under *places* (directories or files) hold."""
+    """Return what the rule files under *places* (directories or files) hold.
+
+    Rules in the folder *managed* stand for those with the same id elsewhere; what is retired there
+    is skipped everywhere.
+    """
+    retired, own = _managed(managed)
     rules: dict[str, Rule | Correlation] = {}
     errors: list[RuleError] = []
     skipped: list[RuleError] = []
     files = 0
-    for path in rule_files(places):
+    for path in rule_files([*([managed] if own and managed else []), *places]):
         files += 1
         for found in _read(path, placeholders):
             if isinstance(found, RuleError):
                 (skipped if found.unsupported else errors).append(found)
+            elif found.id in retired:
+                skipped.append(RuleError(found.path, found.line, "retired", unsupported=True))
+            elif found.id in rules and found.id in own:
+                reason = "another revision of this rule is in force"
+                skipped.append(RuleError(found.path, found.line, reason, unsupported=True))
             elif found.id in rules:
                 reason = f"id {found.id} is already used by {rules[found.id].path}"
                 errors.append(RuleError(found.path, found.line, reason))
@@ -69,6 +82,15 @@ def load_rules(
         correlations=tuple(step.rule for step in plan.steps),
         plan=plan,
     )
+
+
+def _managed(folder: Path | None) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the ids that are retired, and those that have a revision of their own."""
+    if folder is None or not folder.is_dir():
+        return frozenset(), frozenset()
+    listed = folder / RETIRED
+    retired = listed.read_text(encoding="utf-8").split() if listed.exists() else ()
+    return frozenset(retired), frozenset(path.stem for path in folder.glob("*.yml"))
 
 
 def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
