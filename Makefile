@@ -72,9 +72,9 @@ deadlines-full: setup-dev ## hold 100,000 deadlines against an independent compu
 bench: setup-dev ## print the figures of docs/performance.md
 	@$(BIN)/python -m pytest -q -s -m benchmark --override-ini=testpaths=tests/benchmarks --timeout=1800 $(ARGS)
 
-chaos: setup-dev ## the heavy doses: 40 kills under load, 2,000 mutations of the log, 1 GiB of evidence
-	@TOCSIN_CHAOS_ROUNDS=20 TOCSIN_TAMPER_ROUNDS=2000 TOCSIN_EVIDENCE_MIB=1024 $(BIN)/python -m pytest -q -s \
-	  tests/system/test_kill_the_log.py tests/integration/cases/ledger/test_tampering.py \
+chaos: setup-dev ## the heavy doses: 80 kills under load, 2,000 mutations of the log, 1 GiB of evidence
+	@TOCSIN_CHAOS_ROUNDS=20 TOCSIN_KILL_ROUNDS=20 TOCSIN_TAMPER_ROUNDS=2000 TOCSIN_EVIDENCE_MIB=1024 $(BIN)/python -m pytest -q -s \
+	  tests/system/test_kill_the_log.py tests/system/test_kill_detect.py tests/integration/cases/ledger/test_tampering.py \
 	  tests/integration/cases/evidence/test_stores.py $(ARGS)
 
 .PHONY: fuzz

@@ -28,7 +28,6 @@ __all__ = [
     "HEARTBEAT", "MAX_FAILURES", "Delivery", "Handler", "TransientError", "consume", "dead_letter",
 ]  # fmt: skip
 
-HEARTBEAT = 10.0  # a third of the consumers' ack_wait
 EXPIRES = 5.0  # of a pull request, seconds
 LOOK = 0.5
 RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
@@ -90,7 +89,7 @@ async def _pull(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
         arrived.set()
 
     subscription = await client.subscribe(inbox, cb=on_message)
-    heartbeat = asyncio.create_task(_keep_alive(waiting))
+    heartbeat = asyncio.create_task(_keep_alive(waiting, spec.ack_wait / 3))
     open_for = 0
     try:
         while True:
@@ -128,10 +127,10 @@ def _status(message: Msg) -> str | None:
     return (message.headers or {}).get("Status") if not message.data else None
 
 
-async def _keep_alive(waiting: deque[Msg]) -> None:
+async def _keep_alive(waiting: deque[Msg], every: float) -> None:
     """Tell the broker that what is here is still being worked on and not to be given away."""
     while True:
-        await asyncio.sleep(HEARTBEAT)
+        await asyncio.sleep(every)
         for message in list(waiting):
             if not _status(message):
                 with contextlib.suppress(nats.errors.Error, OSError):

@@ -41,6 +41,7 @@ class ConsumerSpec:
 
     ``in_order``: one message at a time, a failing one holds the line; otherwise messages may be
     processed in any order and one that fails for reasons of its own goes to the dead letters.
+    ``ack_wait``: seconds after which what a dead process held is given to another.
     """
 
     durable: str
@@ -50,6 +51,7 @@ class ConsumerSpec:
     in_order: bool = False
     batch: int = 1
     max_ack_pending: int = 64
+    ack_wait: float = 30.0
 
 
 MIB = 1 << 20
@@ -112,6 +114,7 @@ CONSUMERS = (
         service="detect",
         filter_subject="tocsin.v1.ingest.block.>",
         batch=4,
+        ack_wait=6.0,  # less than correlations wait for late events
     ),
     ConsumerSpec(
         durable="ingest-store",

@@ -23,7 +23,6 @@ from shared.topology import CONSUMERS, EVENTS, STREAMS, ConsumerSpec, StreamSpec
 __all__ = ["BootstrapError", "bootstrap"]
 
 DUPLICATE_WINDOW = 600.0  # seconds; a republish after a lost PubAck is dropped inside it
-ACK_WAIT = 30.0
 
 
 class BootstrapError(UserError):
@@ -53,7 +52,7 @@ def _consumer(spec: ConsumerSpec) -> ConsumerConfig:
         durable_name=spec.durable,
         deliver_policy=DeliverPolicy.ALL,
         ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ACK_WAIT,
+        ack_wait=spec.ack_wait,
         max_deliver=-1,  # the consumer itself moves what is bad to the dead letters
         # One message in flight is what keeps the order, whatever number of replicas pull.
         max_ack_pending=1 if spec.in_order else spec.max_ack_pending,
