@@ -79,7 +79,7 @@ DETECTIONS = StreamSpec(
     ],
     max_bytes=1024 * MIB,
 )
-# Matches of correlated rules by partition of their group (ADR 0015): detect to itself, read by
+# Matches of correlated rules by partition of their group (ADR 0018): detect to itself, read by
 # sequence. A worker that was away for gigabytes counts what it missed; detection goes on.
 MATCHES = StreamSpec(
     name="MATCHES",

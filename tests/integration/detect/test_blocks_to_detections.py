@@ -123,7 +123,7 @@ async def test_detections_can_be_read(detect: httpx.AsyncClient) -> None:
     assert page["items"][0]["title"] == "Unexpected export"
     one = page["items"][0]["detection_id"]
     shown = (await detect.get(f"/v1/detections/{one}")).json()
-        assert shown.items() >= page["items"][0].items()
+    assert shown.items() >= page["items"][0].items()
     assert (await detect.get("/v1/detections?cursor=zzz")).status_code == 422
     missing = await detect.get("/v1/detections/00000000-0000-0000-0000-000000000000")
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +22,12 @@ from shared.bus import Bus
 from shared.clock import utc_now
 from shared.cloudevents import Outgoing
 from shared.contracts.detect import DetectionRaisedV1
-from shared.contracts.ingest import Logsource
+from shared.contracts.ingest import (
+    REPLAY_BLOCK_SUBJECT,
+    REPLAY_ID_HEADER,
+    REPLAY_PURPOSE_HEADER,
+    Logsource,
+)
 from tests.support.waiting import until
 from tests.support.world import World
 
@@ -171,6 +177,66 @@ async def test_a_restart_in_mid_window_loses_and_doubles_nothing(
         await bus.publish(last, stream="EVENTS")
         await until(lambda: found(world, "A guessed password", "dave"), 20)
     assert len(await found(world, "A guessed password", "carol")) == 1
+
+
+async def test_two_processes_share_the_partitions_and_one_takes_over(
+    world: World, bus: Bus, tmp_path: Path
+) -> None:
+    begin = utc_now() - timedelta(minutes=1)
+    settings = app_settings(world, tmp_path)
+    async with world.running(create_app(settings)):
+        async with world.running(create_app(settings)):
+            for user in ("gina", "hugo", "ines", "jack"):
+                for sent in (block(begin, user, "fff"), block(begin, user, "fff")):
+                    await bus.publish(sent, stream="EVENTS")
+                    await until(partial(evaluated, world, sent), 20)
+        # The second has gone, in the middle of all windows; its partitions are taken over.
+        for user in ("gina", "hugo", "ines", "jack"):
+            await bus.publish(block(begin + timedelta(seconds=30), user, "s"), stream="EVENTS")
+        for user in ("gina", "hugo", "ines", "jack"):
+            (guessed,) = await until(partial(found, world, "A guessed password", user), 25)
+            assert len(guessed.event_ids) == 7
+
+
+async def test_point_94_a_replay_doubles_nothing(world: World, bus: Bus, tmp_path: Path) -> None:
+    begin = utc_now() - timedelta(minutes=1)
+    first = block(begin, "kate", "ffffffs")
+    async with world.running(create_app(app_settings(world, tmp_path))):
+        await bus.publish(first, stream="EVENTS")
+        await until(lambda: found(world, "A guessed password", "kate"), 20)
+        for number in range(2):
+            headers = {
+                **first.headers, REPLAY_ID_HEADER: str(UUID(int=number)),
+                REPLAY_PURPOSE_HEADER: "detect",
+            }  # fmt: skip
+            again = Outgoing(f"replay-{number}", REPLAY_BLOCK_SUBJECT, first.payload, headers)
+            await bus.publish(again, stream="REPLAYS")
+        # What comes after the replay has seen it go by.
+        last = block(begin + timedelta(seconds=20), "liam", "ffffffs")
+        await bus.publish(last, stream="EVENTS")
+        await until(lambda: found(world, "A guessed password", "liam"), 20)
+    assert len(await found(world, "A guessed password", "kate")) == 1
+
+
+async def test_rules_that_change_leave_the_windows_of_others_alone(
+    world: World, bus: Bus, tmp_path: Path
+) -> None:
+    begin = utc_now() - timedelta(minutes=1)
+    settings = app_settings(world, tmp_path, reload_seconds=0.1)
+    async with world.running(create_app(settings)) as client:
+        await bus.publish(first := block(begin, "mona", "fffff"), stream="EVENTS")
+        await until(lambda: evaluated(world, first), 20)
+        extra = RULES.split("---")[0].replace("2111", "2999").replace("failed", "more")
+        (tmp_path / "more.yml").write_text(extra.replace("A failed sign-in", "One more rule"))
+        headers = {"Authorization": f"Bearer {world.token('d', 'detection_engineer')}"}
+
+        async def reloaded() -> bool:
+            return bool((await client.get("/v1/rules", headers=headers)).json()["loaded"] == 3)
+
+        await until(reloaded, 10)
+        await bus.publish(block(begin + timedelta(seconds=9), "mona", "fs"), stream="EVENTS")
+        (guessed,) = await until(lambda: found(world, "A guessed password", "mona"), 20)
+        assert len(guessed.event_ids) == 7
 
 
 async def test_a_broker_that_lost_its_data_does_not_stop_correlation(
