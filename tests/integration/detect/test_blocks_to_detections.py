@@ -77,7 +77,9 @@ async def detect(world: World, rules: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def raised(world: World) -> list[DetectionRaisedV1]:
-    return [DetectionRaisedV1.from_json(m[2]) for m in await world.messages("DETECTIONS")]
+    messages = await world.messages("DETECTIONS")
+    wanted = DetectionRaisedV1.SUBJECT
+    return [DetectionRaisedV1.from_json(m[2]) for m in messages if m[0] == wanted]
 
 
 async def blocks(world: World) -> int:
