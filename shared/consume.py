@@ -28,6 +28,7 @@ __all__ = [
     "HEARTBEAT", "MAX_FAILURES", "Delivery", "Handler", "TransientError", "consume", "dead_letter",
 ]  # fmt: skip
 
+HEARTBEAT = 10.0  # a third of the usual ack_wait
 EXPIRES = 5.0  # of a pull request, seconds
 LOOK = 0.5
 RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)

@@ -437,8 +437,8 @@ def rules_coverage(
     sys.exit(coverage(places or [], layer, against or [], console))
 
 
-UrlOption = Annotated[str | None, typer.Option(help="The detect service.")]
-TokenOption = Annotated[
+DetectOption = Annotated[str | None, typer.Option(help="The detect service.")]
+EngineerOption = Annotated[
     str | None, typer.Option(envvar="TOCSIN_TOKEN", help="Bearer token of a detection engineer.")
 ]
 
@@ -451,8 +451,8 @@ def rules_import(
         str, typer.Option(help="predefined, recommendation or threat_intelligence.")
     ] = "recommendation",
     home: HomeOption = DEFAULT_HOME,
-    url: UrlOption = None,
-    token: TokenOption = None,
+    url: DetectOption = None,
+    token: EngineerOption = None,
 ) -> None:
     """Propose the rules of files to a running platform; somebody else approves them."""
     from tocsin.rules_remote import import_rules
@@ -467,8 +467,8 @@ def rules_backtest(
     end: Annotated[datetime, typer.Option("--to", help="Events before this (UTC).")],
     query: Annotated[str | None, typer.Option(help="Only events this search finds.")] = None,
     home: HomeOption = DEFAULT_HOME,
-    url: UrlOption = None,
-    token: TokenOption = None,
+    url: DetectOption = None,
+    token: EngineerOption = None,
 ) -> None:
     """Try a proposed rule on the events that the log store holds, and say what it found."""
     from tocsin.rules_remote import backtest
