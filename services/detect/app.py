@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from services.detect.migrations import HEAD
 from services.detect.replays import ReplayHandler
 from services.detect.ruleset import PACK, Ruleset
 from services.detect.settings import Settings
+from services.detect.suppressions import forget_counts
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume
@@ -64,6 +66,11 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
             managed_folder = ManagedFolder(engine, folder)
             managed = Reconciler("managed rules", managed_folder.once, settings.reload_seconds)
+            counts = Reconciler(
+                "throttle counts",
+                lambda: forget_counts(engine, clock() - timedelta(days=1)),
+                3600.0,
+            )
             evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
             matches = MatchPublisher(bus, settings.correlation_partitions, clock)
             handler = BlockHandler(engine, ruleset, outbox, clock, matches)
@@ -82,6 +89,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             )
             async with background(
                 managed.run(),
+                counts.run(),
                 rules.run(),
                 outbox.run(),
                 evaluated.run(),

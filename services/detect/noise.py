@@ -86,7 +86,8 @@ def labels(detection: DetectionRaisedV1) -> list[str]:
     found = [f"{e.type}:{e.value.lower()}" for e in detection.entities]
     extra = (("service", detection.service), ("host", detection.server))
     found += [f"{kind}:{value.lower()}" for kind, value in extra if value]
-    return list(dict.fromkeys(found))
+    # Neither can stand in a text of PostgreSQL's arrays as they are sent.
+    return list(dict.fromkeys(label.replace("\x00", "").replace("\x1f", " ") for label in found))
 
 
 def group_key(detection: DetectionRaisedV1) -> str:
@@ -94,7 +95,7 @@ def group_key(detection: DetectionRaisedV1) -> str:
     by_type = {entity.type: entity.value for entity in reversed(detection.entities)}
     for kind in _PRINCIPAL:
         if kind in by_type:
-            return f"{detection.rule_id}|{kind}:{by_type[kind].lower()}"[:512]
+            return f"{detection.rule_id}|{kind}:{by_type[kind].lower()}"[:512].replace("\x00", "")
     return f"{detection.rule_id}|source:{detection.source_id}"[:512]
 
 

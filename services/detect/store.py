@@ -39,11 +39,19 @@ TOLD_AN_HOUR = 100
 """Detections of one rule about one principal that others hear of within an hour."""
 
 _KNOWN = text("SELECT id FROM detections WHERE id = ANY(CAST(:ids AS uuid[]))")
-_DETECTION = text(
+_SEAM = "\x1f"  # between an array's members: unnest would mix the arrays of all rows
+_DETECTIONS = text(
     "INSERT INTO detections (id, raised_at, rule_id, level, risk_score, base_score, source_id,"
-    " tenant, body, entities, group_key, withheld, suppression_id, events) VALUES (:id, :raised,"
-    " :rule, :level, :score, :base, :source, :tenant, :body, CAST(:entities AS text[]), :group,"
-    " :withheld, :by, :events) ON CONFLICT (id) DO NOTHING"
+    " tenant, body, entities, group_key, withheld, suppression_id, events)"
+    " SELECT id, raised, rule, level, score, base, source, tenant, body,"
+    " string_to_array(labels, chr(31)), grp, withheld, by, events"
+    " FROM unnest(CAST(:ids AS uuid[]), CAST(:raised AS timestamptz[]), CAST(:rules AS text[]),"
+    " CAST(:levels AS text[]), CAST(:scores AS int[]), CAST(:bases AS float8[]),"
+    " CAST(:sources AS text[]), CAST(:tenants AS text[]), CAST(:bodies AS text[]),"
+    " CAST(:labels AS text[]), CAST(:groups AS text[]), CAST(:withheld AS text[]),"
+    " CAST(:by AS uuid[]), CAST(:events AS int[]))"
+    " AS d (id, raised, rule, level, score, base, source, tenant, body, labels, grp, withheld,"
+    " by, events) ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 _TIERS = text(
     "SELECT type || ':' || value AS label, tier FROM asset_tiers"
@@ -60,9 +68,11 @@ _SUPPRESSIONS = text(
 )
 _SUPPRESSED = text("UPDATE suppressions SET suppressed = suppressed + :times WHERE id = :id")
 _SEEN = text(
-    "INSERT INTO detection_throttles (key, period, seen) VALUES (:key, :period, :times)"
+    "INSERT INTO detection_throttles (key, period, seen)"
+    " SELECT key, :period, times FROM unnest(CAST(:keys AS text[]), CAST(:times AS bigint[]))"
+    " AS n (key, times) ORDER BY key"
     " ON CONFLICT (key, period) DO UPDATE SET seen = detection_throttles.seen + excluded.seen"
-    " RETURNING seen"
+    " RETURNING key, seen"
 )
 _BY_RISK = text(
     "SELECT id, raised_at, risk_score, withheld, body FROM detections WHERE"
@@ -144,39 +154,42 @@ async def record_detections(
         connection, [w.detection for w in weighed if w.detection.detection_id not in suppressed],
         limit, now,
     )  # fmt: skip
-    rows = []
-    for item in weighed:
-        found = item.detection
-        by = suppressed.get(found.detection_id)
-        withheld = "throttled" if found.detection_id in throttled else None
-        rows.append(
-            {
-                "id": found.detection_id,
-                "raised": found.occurred_at,
-                "rule": found.rule_id,
-                "level": found.level,
-                "score": found.risk_score,
-                "base": item.base_score,
-                "source": found.source_id,
-                "tenant": found.tenant,
-                "body": found.to_json().decode(),
-                "entities": labels(found),
-                "group": group_key(found),
-                "by": by,
-                "events": found.event_count,
-                "withheld": "suppressed" if by else withheld,
-            }
-        )
-    fresh = set()
-    for row in rows:
-        if (await connection.execute(_DETECTION, row)).rowcount:
-            fresh.add(row["id"])
+    withheld: dict[UUID, str] = {
+        **dict.fromkeys(throttled, "throttled"),
+        **dict.fromkeys(suppressed, "suppressed"),
+    }
+    fresh = set(
+        (await connection.execute(_DETECTIONS, _columns(weighed, suppressed, withheld))).scalars()
+    )
     told = [
-        item.detection for item, row in zip(weighed, rows, strict=True)
-        if row["id"] in fresh and row["withheld"] is None
-    ]  # fmt: skip
+        item.detection
+        for item in weighed
+        if item.detection.detection_id in fresh and item.detection.detection_id not in withheld
+    ]
     await enqueue(connection, [outgoing(found, source="detect") for found in told])
     return len(fresh)
+
+
+def _columns(
+    weighed: Sequence[Weighed], suppressed: Mapping[UUID, UUID], withheld: Mapping[UUID, str]
+) -> dict[str, list[Any]]:
+    found = [item.detection for item in weighed]
+    return {
+        "ids": [d.detection_id for d in found],
+        "raised": [d.occurred_at for d in found],
+        "rules": [d.rule_id for d in found],
+        "levels": [d.level for d in found],
+        "scores": [d.risk_score for d in found],
+        "bases": [item.base_score for item in weighed],
+        "sources": [d.source_id for d in found],
+        "tenants": [d.tenant for d in found],
+        "bodies": [d.to_json().decode() for d in found],
+        "labels": [_SEAM.join(labels(d)) for d in found],
+        "groups": [group_key(d) for d in found],
+        "withheld": [withheld.get(d.detection_id) for d in found],
+        "by": [suppressed.get(d.detection_id) for d in found],
+        "events": [d.event_count for d in found],
+    }
 
 
 async def _weighed(
@@ -221,10 +234,10 @@ async def _throttled(
 ) -> set[UUID]:
     """Return which of *detections* go beyond *limit* an hour; all of them are counted."""
     keys = [group_key(d) for d in detections]
-    seen: dict[str, int] = {}
-    for key, times in sorted(Counter(keys).items()):  # one order of locks for all workers
-        values = {"key": key, "period": period_of(now), "times": times}
-        seen[key] = int(await connection.scalar(_SEEN, values) or 0)
+    counts = Counter(keys)
+    values = {"period": period_of(now), "keys": list(counts), "times": list(counts.values())}
+    rows = (await connection.execute(_SEEN, values)).all() if counts else []
+    seen = {row.key: int(row.seen) for row in rows}
     told = within_limit(keys, seen, limit)
     return {d.detection_id for d, yes in zip(detections, told, strict=True) if not yes}
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.detect.noise import TIER_FACTORS
 
-__all__ = ["MAX_ACTIVE", "add", "end", "listed", "set_tier", "tiers"]
+__all__ = ["MAX_ACTIVE", "add", "end", "forget_counts", "listed", "set_tier", "tiers"]
 
 MAX_ACTIVE = 1_000
 MAX_RESCORED_DAYS = 30
@@ -78,6 +78,14 @@ async def set_tier(
             _RESCORE, {"label": f"{kind}:{value.lower()}", "since": since}
         )
     return done.rowcount
+
+
+async def forget_counts(engine: AsyncEngine, before: datetime) -> int:
+    """Forget what throttling counted before then; returns 0, as a reconciler's work does."""
+    async with engine.begin() as connection:
+        query = text("DELETE FROM detection_throttles WHERE period < :before")
+        await connection.execute(query, {"before": before})
+    return 0
 
 
 async def tiers(engine: AsyncEngine) -> list[dict[str, Any]]:
