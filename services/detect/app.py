@@ -53,7 +53,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     pack = [PACK] if settings.shipped_pack else []
     # Rules that live in the database lie beside those of files, in a folder of this process.
     folder = Path(tempfile.mkdtemp(prefix="tocsin-rules-"))
-    ruleset = Ruleset([*pack, *settings.rule_directories], managed=folder)
+    ruleset = Ruleset([folder, *pack, *settings.rule_directories])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
@@ -63,8 +63,15 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             settings.nats_url, "detect", seed.get_secret_value() if seed else None
         ) as bus:
             outbox = Reconciler("outbox", Relay(engine, bus, DETECTIONS.name).once, 0.5)
-            rules = Reconciler("rules", ruleset.refresh, settings.reload_seconds)
             managed_folder = ManagedFolder(engine, folder)
+
+            async def refresh() -> int:
+                # Nothing is evaluated by rules that were retired, or without those in force.
+                if not managed_folder.written:
+                    await managed_folder.once()
+                return await ruleset.refresh()
+
+            rules = Reconciler("rules", refresh, settings.reload_seconds)
             managed = Reconciler("managed rules", managed_folder.once, settings.reload_seconds)
             counts = Reconciler(
                 "throttle counts",

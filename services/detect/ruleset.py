@@ -43,9 +43,8 @@ class InForce:
 class Ruleset:
     """The current rules of some directories. `current` is None until the first load is done."""
 
-    def __init__(self, directories: Sequence[Path], managed: Path | None = None) -> None:
+    def __init__(self, directories: Sequence[Path]) -> None:
         self._directories = tuple(directories)
-        self._managed = managed
         self._signature: object = None
         self._loaded = asyncio.Event()
         self.current: InForce | None = None
@@ -94,12 +93,9 @@ class Ruleset:
         return None if self.current else "rules are being loaded"
 
     def _look(self) -> object:
-        watched = list(rule_files(self._directories))
-        if self._managed is not None and self._managed.is_dir():
-            watched += sorted(p for p in self._managed.iterdir() if p.suffix != ".draft")
-        found = [(str(path), path.stat()) for path in watched if path.exists()]
+        found = [(str(path), path.stat()) for path in rule_files(self._directories)]
         return hash(tuple((name, s.st_mtime_ns, s.st_size, s.st_ino) for name, s in found))
 
     def _load(self) -> tuple[LoadReport, PlainMatcher]:
-        report = load_rules(self._directories, managed=self._managed)
+        report = load_rules(self._directories)
         return report, PlainMatcher(report.rules)

@@ -20,6 +20,11 @@ class ManagedFolder:
         self._engine, self._folder = engine, folder
         self._position = -1
 
+    @property
+    def written(self) -> bool:
+        """Return whether the folder has ever been as the database says."""
+        return self._position >= 0
+
     async def once(self) -> int:
         """Write what changed since; returns 0."""
         position = await newest_position(self._engine)
@@ -32,7 +37,7 @@ class ManagedFolder:
     def _write(self, texts: Mapping[str, str], retired: set[str]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         wanted = {f"{rule_id}.yml": text for rule_id, text in texts.items()}
-        wanted[RETIRED] = "".join(f"{rule_id}\n" for rule_id in sorted(retired))
+        wanted[RETIRED] = "".join(f"- {rule_id}\n" for rule_id in sorted(retired))
         for name, content in wanted.items():
             path = self._folder / name
             if not path.exists() or path.read_text(encoding="utf-8") != content:

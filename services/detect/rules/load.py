@@ -13,7 +13,7 @@ from .parse import parse_rules
 from .values import Placeholders
 from .yaml_tree import MAX_BYTES
 
-RETIRED = "retired.txt"  # in a managed folder: ids of rules that are in force nowhere
+RETIRED = "retired.rules.yml"  # in a managed folder: a list of ids that are in force nowhere
 TEST_SUFFIX = ".test.yml"  # examples that lie beside the rules of a pack
 
 
@@ -41,21 +41,22 @@ class LoadReport:
 
 
 def load_rules(
-    places: Iterable[Path | str],
-    placeholders: Placeholders | None = None,
-    managed: Path | None = None,
+    places: Iterable[Path | str], placeholders: Placeholders | None = None
 ) -> LoadReport:
     """Return what the rule files under *places* (directories or files) hold.
 
-    Rules in the folder *managed* stand for those with the same id elsewhere; what is retired there
-    is skipped everywhere.
+    A folder with a file RETIRED is managed: its rules stand for those with the same id in places
+    after it, and what the file lists is skipped everywhere.
     """
-    retired, own = _managed(managed)
+    places = list(places)
+    retired, own = _managed(places)
     rules: dict[str, Rule | Correlation] = {}
     errors: list[RuleError] = []
     skipped: list[RuleError] = []
     files = 0
-    for path in rule_files([*([managed] if own and managed else []), *places]):
+    for path in rule_files(places):
+        if path.name == RETIRED:
+            continue
         files += 1
         for found in _read(path, placeholders):
             if isinstance(found, RuleError):
@@ -84,13 +85,16 @@ def load_rules(
     )
 
 
-def _managed(folder: Path | None) -> tuple[frozenset[str], frozenset[str]]:
+def _managed(places: Iterable[Path | str]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the ids that are retired, and those that have a revision of their own."""
-    if folder is None or not folder.is_dir():
-        return frozenset(), frozenset()
-    listed = folder / RETIRED
-    retired = listed.read_text(encoding="utf-8").split() if listed.exists() else ()
-    return frozenset(retired), frozenset(path.stem for path in folder.glob("*.yml"))
+    retired: set[str] = set()
+    own: set[str] = set()
+    for place in places:
+        listed = Path(place, RETIRED)
+        if listed.is_file():
+            retired |= {line.strip("- \n") for line in listed.read_text("utf-8").splitlines()}
+            own |= {path.stem for path in Path(place).glob("*.yml") if path.name != RETIRED}
+    return frozenset(retired), frozenset(own)
 
 
 def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
