@@ -29,6 +29,7 @@ from shared.clock import Clock, utc_now
 from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
+from shared.ids import uuid7
 from shared.outbox import Relay
 from shared.reconcile import Reconciler
 from shared.settings import require
@@ -52,7 +53,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     database_url = require(settings, "database_url")
     pack = [PACK] if settings.shipped_pack else []
     # Rules that live in the database lie beside those of files, in a folder of this process.
-    folder = Path(tempfile.mkdtemp(prefix="tocsin-rules-"))
+    folder = Path(tempfile.gettempdir(), f"tocsin-rules-{uuid7().hex}")
     ruleset = Ruleset([folder, *pack, *settings.rule_directories])
 
     @asynccontextmanager

@@ -35,7 +35,7 @@ class ManagedFolder:
         return 0
 
     def _write(self, texts: Mapping[str, str], retired: set[str]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         wanted = {f"{rule_id}.yml": text for rule_id, text in texts.items()}
         wanted[RETIRED] = "".join(f"- {rule_id}\n" for rule_id in sorted(retired))
         for name, content in wanted.items():
