@@ -188,14 +188,14 @@ def _equals(at: str, value: Value, parameters: Parameters) -> str:
     return f"lower({at}) = {parameters.add(literal.lower())}"
 
 
-def _pattern(value: Value, around: str = "") -> str:
+def _pattern(value: Value) -> str:
     pieces = []
     for part, wild in zip(value.parts, value.wild, strict=True):
         if wild:
             pieces.append("%" if part == "*" else "_")
         else:
             pieces.append(part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"))
-    return around + "".join(pieces) + around
+    return "".join(pieces)
 
 
 def _between(at: str, node: Range, parameters: Parameters) -> str:
@@ -214,29 +214,28 @@ def _between(at: str, node: Range, parameters: Parameters) -> str:
 
 
 def _text(value: Value, parameters: Parameters) -> str:
-    """The event as sent: JSON may have written a character in one of three ways."""
-    literal = value.literal
-    if literal is not None:
-        spellings = dict.fromkeys(
-            spelling.lower()
-            for spelling in (
-                literal,
-                orjson.dumps(literal).decode()[1:-1],
-                json.dumps(literal)[1:-1],
-            )
-        )
-        tests = [f"contains(lower(raw), {parameters.add(s)})" for s in spellings]
-        return tests[0] if len(tests) == 1 else "(" + " OR ".join(tests) + ")"
-    escaped = Value(
-        tuple(
-            part if wild else orjson.dumps(part).decode()[1:-1]
+    """The event as sent: JSON may have written a character in one of three ways.
+
+    RE2 is linear in the text, and almost three times as fast as folding the case of all of it.
+    """
+    spellings = dict.fromkeys(
+        "".join(
+            {"*": ".*", "?": "."}[part] if wild else re.escape(written(part))
             for part, wild in zip(value.parts, value.wild, strict=True)
-        ),
-        value.wild,
+        )
+        .removeprefix(".*")
+        .removesuffix(".*")
+        for written in (str, _as_json, _as_ascii_json)
     )
-    patterns = dict.fromkeys((_pattern(value, "%").lower(), _pattern(escaped, "%").lower()))
-    tests = [f"lower(raw) LIKE {parameters.add(p)} ESCAPE '\\'" for p in patterns]
-    return "(" + " OR ".join(tests) + ")"
+    return f"regexp_matches(raw, {parameters.add('|'.join(spellings))}, 'is')"
+
+
+def _as_json(text: str) -> str:
+    return orjson.dumps(text).decode()[1:-1]
+
+
+def _as_ascii_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
 
 
 def value_of(name: str, schema: Schema, parameters: Parameters) -> str:

@@ -55,8 +55,7 @@ def write_rows(duck: duckdb.DuckDBPyConnection, rows: Sequence[Row], target: Pat
             if rest:
                 record["rest"] = [{"k": k, "v": v} for k, v in rest]
                 others.update(k for k, _ in rest)
-            file.write(orjson.dumps(record))
-            file.write(b"\n")
+            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
     kinds = {**COLUMNS, **dict.fromkeys(columns, "VARCHAR")}
     try:
         # Names of columns passed is_column_path: no quote can be among them.
