@@ -24,8 +24,10 @@ VIEWS: Mapping[str, str] = {
 }
 
 
-async def fingerprints(driver: Any) -> Fingerprints:
+async def fingerprints(driver: Any, patience: float) -> Fingerprints:
     """Return SHA-256 of each view by its name; to be called within a transaction.
+
+    *patience* in seconds is for each statement: the first rows of a large view take their time.
 
     It is the hash of the rows' hashes, which PostgreSQL makes, so that 32 bytes a row travel.
     """
@@ -33,7 +35,7 @@ async def fingerprints(driver: Any) -> Fingerprints:
     for view, key in VIEWS.items():
         sha = hashlib.sha256()
         rows = f"SELECT sha256(convert_to(v::text, 'UTF8')) FROM {view} v ORDER BY {key}"  # noqa: S608 - constants only
-        async for row in driver.cursor(rows, prefetch=5000):
+        async for row in driver.cursor(rows, prefetch=5000, timeout=patience):
             sha.update(row[0])
         found[view] = sha.hexdigest()
     return found

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.advance import LIVE, NEXT, GapError, advance, cursor_of
 from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
-from services.cases.refold import Folder, Made, others_until, page, rest_until
+from services.cases.refold import PATIENCE, Folder, Made, others_until, page, rest_until
 from services.cases.rows import INSERT_INCIDENT, TIMELINE_COLUMNS, WORK_COLUMNS
 
 __all__ = ["RebuildRunsError", "Rebuilt", "rebuild"]
@@ -31,7 +31,6 @@ __all__ = ["RebuildRunsError", "Rebuilt", "rebuild"]
 BATCH = 500
 ROUNDS = 1_000  # of catching up, before it is said that the log grows faster than it is read
 TRIES, PAUSE = 40, 0.25
-PATIENCE = 6 * 3600.0  # seconds for one statement: an index over a large view takes its time
 _LOCK_KEY = 7_046_029_254_386_353_402
 
 log = structlog.get_logger()
@@ -82,7 +81,7 @@ async def rebuild(engine: AsyncEngine) -> Rebuilt:
             await writing.execute("SET search_path TO cases_next, cases")
             until = await reading.fetchval(_POSITION, LIVE)
             await _fold(reading, writing, until)
-            await writing.execute("SELECT next_views_index()")
+            await writing.execute("SELECT next_views_index()", timeout=PATIENCE)
             await rest_until(reading, writing, until)
             await _follow(reading, writing)
             folded = time.perf_counter()
@@ -193,7 +192,9 @@ async def _compare(reading: Any, writing: Any) -> tuple[Fingerprints, Fingerprin
     async with reading.transaction(isolation="repeatable_read", readonly=True):
         await _advance_to(writing, await reading.fetchval(_POSITION, LIVE))
         async with writing.transaction():
-            before, after = await asyncio.gather(fingerprints(reading), fingerprints(writing))
+            before, after = await asyncio.gather(
+                fingerprints(reading, PATIENCE), fingerprints(writing, PATIENCE)
+            )
     return before, after
 
 

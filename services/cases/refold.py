@@ -18,9 +18,10 @@ from services.cases.rows import Entry, Opened, Rows, save_splits
 from services.cases.store import Recorded, RecordedEvidence, RecordedReview
 from services.cases.views.links import change_other, other_end
 
-__all__ = ["PAGE", "Folder", "Made", "others_until", "page", "rest_until"]
+__all__ = ["PAGE", "PATIENCE", "Folder", "Made", "others_until", "page", "rest_until"]
 
 PAGE = 5_000
+PATIENCE = 6 * 3600.0  # seconds for one statement: an index over a large view takes its time
 
 # The types are written out so that the partial index `events_of_two_incidents` serves.
 _OTHERS = f"""
@@ -55,7 +56,7 @@ class Made:
 async def others_until(driver: Any, position: int) -> Others:
     """Return the events that concern two incidents, by the id of the other one, in log order."""
     found: dict[UUID, list[Recorded]] = defaultdict(list)
-    async for row in driver.cursor(_OTHERS, position, prefetch=PAGE):
+    async for row in driver.cursor(_OTHERS, position, prefetch=PAGE, timeout=PATIENCE):
         event = recorded(row)
         if isinstance(event, Recorded) and (other := other_end(event.event)) is not None:
             found[other].append(event)
@@ -64,7 +65,7 @@ async def others_until(driver: Any, position: int) -> Others:
 
 async def page(driver: Any, after: tuple[UUID, int], until: int) -> Sequence[Any]:
     """Return the next rows of the log up to position *until*, stream by stream."""
-    rows: Sequence[Any] = await driver.fetch(_PAGE, *after, until, PAGE)
+    rows: Sequence[Any] = await driver.fetch(_PAGE, *after, until, PAGE, timeout=PATIENCE)
     return rows
 
 
@@ -74,7 +75,7 @@ async def rest_until(driver: Any, writing: Any, position: int) -> None:
     Reviews and what was split off: the first to name an id has it. They are few.
     """
     after, types = 0, ["IncidentSplit.v1", "ReviewStarted.v1", *REVIEW_TYPES]
-    while rows := await driver.fetch(_REST, types, after, position, PAGE):
+    while rows := await driver.fetch(_REST, types, after, position, PAGE, timeout=PATIENCE):
         after = rows[-1]["position"]
         events = [recorded(row) for row in rows]
         of_incidents = [r for r in events if isinstance(r, Recorded)]

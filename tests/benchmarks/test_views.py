@@ -145,6 +145,9 @@ async def test_views(world: World) -> None:
             "detail, 1,000 events": lambda _: get(f"/v1/incidents/{long}"),
             "as_of, 1,000 events": lambda _: get(f"/v1/incidents/{long}", as_of=now),
             "seq 500 of 1,000": lambda _: get(f"/v1/incidents/{long}", seq=500),
+            "queue, breaching": lambda _: get("/v1/views/breaching/incidents"),
+            "work list": lambda _: get("/v1/work"),
+            "time to a verdict": lambda _: get("/v1/measures/ttv", by="service"),
             "timeline": lambda n: get(f"/v1/incidents/{some(n)}/timeline"),
         }
         for name, ask in rows.items():
