@@ -51,7 +51,7 @@ def _header(message: str, position: int, count: int) -> tuple[list[str], str]:
 def _cef(text: str) -> dict[str, str]:
     """A value goes on until the next key, spaces and all."""
     keys = list(_KEY.finditer(text))
-    ends = [key.start() for key in keys[1:]] + [len(text)]
+    ends = [*(key.start() for key in keys[1:]), len(text)][: len(keys)]  # none without a key
     return {
         key[1]: _unescape(text[key.end() : end].rstrip(" "))
         for key, end in zip(keys, ends, strict=True)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.ingest.cef import find_cef_or_leef
@@ -73,6 +73,7 @@ def test_an_extension_never_replaces_what_syslog_says() -> None:
     assert str(fields["time"]).startswith("2026")
 
 
+@example("||||||")  # an extension without any key
 @given(st.text(alphabet="CEFL:0|=\\ x^\t\n", max_size=80))
 def test_no_text_is_an_error(text: str) -> None:
     find_cef_or_leef("CEF:0|" + text)
