@@ -16,18 +16,43 @@ UNKNOWN = LogSource()
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A decoded event, and the log its envelope says it came from (no part is known: {})."""
+    """A decoded event, and the log its envelope says it came from (no part is known: {}).
+
+    *text* is the JSON that it was decoded from, where that is at hand: it saves work.
+    """
 
     fields: Mapping[str, Any]
     logsource: LogSource | Mapping[str, Any] = UNKNOWN
+    text: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Match:
-    """A rule that an event fulfils, and the leaves that made it so."""
+    """A rule that an event fulfils; why it does is worked out when it is asked for."""
 
-    rule: Rule
-    leaves: tuple[Leaf, ...]
+    __slots__ = ("_leaves", "_view", "rule")
+
+    def __init__(self, rule: Rule, view: View) -> None:
+        self.rule = rule
+        self._view = view
+        self._leaves: tuple[Leaf, ...] | None = None
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """Return the leaves of the rule that made it hold."""
+        if self._leaves is None:
+            self._leaves = leaves(self.rule, self._view)
+        return self._leaves
+
+    def values(self, field: str) -> tuple[Any, ...] | None:
+        """Return the event's values of *field* as the rule reads it, None where it is absent."""
+        return self._view.values[field]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Match):
+            return NotImplemented
+        return self.rule is other.rule and self.leaves == other.leaves
+
+    __hash__ = None  # type: ignore[assignment]  # equal by what the event holds
 
     def reasons(self) -> list[dict[str, Any]]:
         """Return [{selection, field, op, pattern, value}], ready for JSON."""
@@ -68,6 +93,4 @@ class PlainMatcher:
             view = View(fields, group.aliases)
             found.extend((index, view) for index in group.rules if self._checks[index](view))
         found.sort(key=lambda hit: hit[0])
-        return [
-            Match(self._rules[index], leaves(self._rules[index], view)) for index, view in found
-        ]
+        return [Match(self._rules[index], view) for index, view in found]

@@ -76,6 +76,11 @@ class Router:
                 unrouted.append(rule)
         self.unrouted = tuple(unrouted)
         self._facts = _facts(routing)
+        # Whatever a route depends on, for those who remember routes.
+        self.asked = tuple(dict.fromkeys(name for _, names, _ in self._facts for name in names))
+        self.marks = tuple(
+            dict.fromkeys(name for part in routing.products for name in part.unmarked)
+        )
         self._plans: dict[object, tuple[Group, ...]] = {}
 
     def route(self, fields: Mapping[str, Any], hint: LogSource) -> tuple[Group, ...]:
