@@ -9,10 +9,14 @@ from pathlib import Path
 import structlog
 from prometheus_client import Gauge
 
+<<<<<<< HEAD
 from services.detect.correlation.extract import Extractor
 from services.detect.correlation.plan import Plan
+=======
+from services.detect.engine.matcher import FastMatcher
+>>>>>>> 2d0dd3f (detect: the fast matcher is in force, held to the plain one by generated rules and every corpus)
 from services.detect.rules.load import LoadReport, load_rules, rule_files
-from services.detect.rules.match import Matcher, PlainMatcher
+from services.detect.rules.match import Matcher
 from services.detect.rules.model import Rule
 
 __all__ = ["PACK", "Ruleset"]
@@ -96,6 +100,6 @@ class Ruleset:
         found = [(str(path), path.stat()) for path in rule_files(self._directories)]
         return hash(tuple((name, s.st_mtime_ns, s.st_size, s.st_ino) for name, s in found))
 
-    def _load(self) -> tuple[LoadReport, PlainMatcher]:
+    def _load(self) -> tuple[LoadReport, FastMatcher]:
         report = load_rules(self._directories)
-        return report, PlainMatcher(report.rules)
+        return report, FastMatcher(report.rules)

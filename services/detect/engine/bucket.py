@@ -1,7 +1,7 @@
 """The rules of one route, asked together: which of them may hold for an event."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -10,10 +10,20 @@ import orjson
 from services.detect.engine.clauses import Clause, Literal
 from services.detect.engine.field_index import FieldIndex
 from services.detect.engine.keywords import may_hold_keyword, prefilter
-from services.detect.engine.layout import ROUNDS, guess, lay_out
+from services.detect.engine.layout import ROUNDS, Rarity, guess, lay_out
 from services.detect.engine.memo import Memo
+from services.detect.engine.remembered import RememberedField
 from services.detect.rules.fields import Aliases, View
-from services.detect.rules.model import ANYWHERE
+from services.detect.rules.model import (
+    ANYWHERE,
+    AllOf,
+    AtLeast,
+    Item,
+    Node,
+    Not,
+    SameAs,
+    Selection,
+)
 
 __all__ = ["Bucket"]
 
@@ -33,11 +43,12 @@ _LIVELY = frozenset({
 class Bucket:
     """Rules by position; what it says of an event is never too little, and seldom too much."""
 
-    def __init__(self, clauses: Sequence[Sequence[Clause]], aliases: Aliases) -> None:
-        self._clauses = clauses
+    def __init__(self, rules: Sequence[tuple[Node, Sequence[Clause]]], aliases: Aliases) -> None:
+        self._rules = rules
         self._aliases = aliases
-        self._every = (1 << len(clauses)) - 1
-        self._names = sorted({lit.field for own in clauses for c in own for lit in c} - {ANYWHERE})
+        self._every = (1 << len(rules)) - 1
+        self._literals = _literals(node for node, _ in rules)
+        self._names = sorted(self._literals)
         self._sample: list[dict[str, tuple[Any, ...] | None]] | None = []
         self._seen = 0
         self._stride = 1
@@ -63,36 +74,19 @@ class Bucket:
         possible, last = known
         if not possible & ~last:
             return possible
-        for name, memo, absent, index in self._lively:
+        for name, memo, field in self._lively:
             value = get(name, _ABSENT)
-            if type(value) is str:
-                bits = memo.get(value)
-                if bits is None:
-                    bits = index.bits((value,))
-                    memo.keep(value, bits, len(value))
-            elif value is _ABSENT and absent is not None:
-                bits = absent
-            else:
-                bits = index.bits(View(fields, self._aliases).values[name])
-            last |= bits
+            bits = memo.get(value) if type(value) is str else None
+            last |= field.bits(fields) if bits is None else bits
         if possible & self._keyword_rules & ~last:
             last |= self._keyword_bits(fields, text)
         return possible & last
 
     def _steady_bits(self, fields: Mapping[str, Any]) -> tuple[int, int]:
-        view = View(fields, self._aliases)
         met = self._free
-        for name, memo, index in self._steady:
-            value = fields.get(name)
-            if type(value) is str:
-                bits = memo.get(value)
-                if bits is None:
-                    bits = index.bits((value,))
-                    memo.keep(value, bits, len(value))
-            else:
-                bits = index.bits(view.values[name])
-            met |= bits
-        size, every = len(self._clauses), self._every
+        for field in self._steady:
+            met |= field.bits(fields)
+        size, every = len(self._rules), self._every
         possible = every
         for number in range(ROUNDS):
             possible &= met >> (number * size)
@@ -119,13 +113,13 @@ class Bucket:
             found.append(value if value is None else tuple((type(v), v) for v in value))
         return tuple(found)
 
-    def _build(self, lively: frozenset[str], rarity: Any) -> None:
-        layout = lay_out(self._clauses, lively, rarity)
+    def _build(self, lively: frozenset[str], rarity: Rarity) -> None:
+        layout = lay_out(self._rules, lively, rarity)
         aliases = self._aliases
         shift = ROUNDS * layout.rules
         self._free = layout.free
         self._steady = [
-            (name, Memo[str, int](2_000, 1 << 20, 1024), FieldIndex(name, literals))
+            RememberedField(FieldIndex(name, literals), aliases, 2_000)
             for name, literals in layout.steady.items()
         ]
         self._paths = tuple(name for name in layout.steady if _is_path(name, aliases))
@@ -134,19 +128,18 @@ class Bucket:
             dict.fromkeys(column for name in columns for column in (name, *aliases.get(name, ())))
         )
         self._steady_memo: Memo[Any, tuple[int, int]] = Memo(10_000, 4 << 20, 4096)
-        self._lively = []
-        for name, literals in layout.lively.items():
-            if name == ANYWHERE:
-                continue
-            index = FieldIndex(name, [(literal, bit >> shift) for literal, bit in literals])
-            absent = None if name in aliases or "." in name else index.bits(None)
-            self._lively.append((name, Memo[str, int](5_000, 4 << 20, 4096), absent, index))
-        keywords = [(lit, bit >> shift) for lit, bit in layout.lively.get(ANYWHERE, ())]
+        lively_fields = [
+            RememberedField(FieldIndex(name, _shifted(literals, shift)), aliases, 5_000)
+            for name, literals in layout.lively.items()
+            if name != ANYWHERE
+        ]
+        self._lively = [(field.name, field.memo, field) for field in lively_fields]
+        keywords = _shifted(layout.lively.get(ANYWHERE, ()), shift)
         self._keyword_rules = 0
         for _, bit in keywords:
             self._keyword_rules |= bit
         self._keyword_index = FieldIndex(ANYWHERE, keywords) if keywords else None
-        self._keyword_filter = prefilter(literal for literal, _ in keywords)
+        self._keyword_filter = prefilter(literal for literal, _ in keywords) if keywords else None
 
     def _learn(self, fields: Mapping[str, Any]) -> None:
         """Take the event into the sample; rebuild by what the sample tells once it is whole."""
@@ -157,10 +150,14 @@ class Bucket:
         values = View(fields, self._aliases).values
         sample.append({name: values[name] for name in self._names})
         if len(sample) == SAMPLE:
-            self._build(_lively(sample, self._names), _counted(sample, self._clauses))
+            self._build(_lively(sample, self._names), _counted(sample, self._literals))
             # A burst at the start may tell little of what comes: look once more, over a while.
             self._sample = [] if self._stride == 1 else None
             self._stride = _SPARSE
+
+
+def _shifted(literals: Iterable[tuple[Literal, int]], shift: int) -> list[tuple[Literal, int]]:
+    return [(literal, bit >> shift) for literal, bit in literals]
 
 
 def _is_path(name: str, aliases: Aliases) -> bool:
@@ -172,33 +169,36 @@ def _size(raw: tuple[Any, ...]) -> int:
 
 
 def _lively(sample: Sequence[Mapping[str, Any]], names: Sequence[str]) -> frozenset[str]:
-    """Return the fields that make too many different tuples."""
-    room = max(8, int(_STEADY_SHARE * len(sample)))
-    columns = {name: [str(values[name]) for values in sample] for name in names}
-    by_kinds = sorted(names, key=lambda name: len(set(columns[name])))
-    tuples = [""] * len(sample)
-    lively = set()
-    for name in by_kinds:
-        joined = list(map("\0".join, zip(tuples, columns[name], strict=True)))
-        if len(set(joined)) <= room:
-            # Numbered anew each time, so that they do not grow.
-            numbers = {text: str(number) for number, text in enumerate(dict.fromkeys(joined))}
-            tuples = [numbers[text] for text in joined]
-        else:
-            lively.add(name)
-    return frozenset(lively)
+    """Return the fields whose values are so many that remembering what each means is no use."""
+    room = max(16, int(_STEADY_SHARE * len(sample)))
+    return frozenset(name for name in names if len({str(values[name]) for values in sample}) > room)
 
 
-def _counted(sample: Sequence[Mapping[str, Any]], clauses: Sequence[Sequence[Clause]]) -> Any:
+def _literals(nodes: Iterable[Node]) -> dict[str, list[Literal]]:
+    """Return what rules ask of each field, but for keywords."""
+    found: dict[str, dict[Literal, None]] = {}
+    waiting = list(nodes)
+    while waiting:
+        match waiting.pop():
+            case Item(field=name, groups=groups) if name != ANYWHERE:
+                own = found.setdefault(name, {})
+                for group in groups:
+                    if not any(isinstance(test, SameAs) for test in group):
+                        own[Literal(name, group, True)] = None
+            case Selection(node=inner) | Not(node=inner):
+                waiting.append(inner)
+            case AllOf(nodes=inner_nodes) | AtLeast(nodes=inner_nodes):
+                waiting.extend(inner_nodes)
+            case _:
+                pass
+    return {name: list(own) for name, own in found.items()}
+
+
+def _counted(sample: Sequence[Mapping[str, Any]], by_field: Mapping[str, list[Literal]]) -> Rarity:
     """Return the share of the sample's events for which a literal holds."""
-    by_field: dict[str, list[Literal]] = {}
-    for literal in dict.fromkeys(lit for own in clauses for c in own for lit in c):
-        if literal.field != ANYWHERE:
-            by_field.setdefault(literal.field, []).append(literal)
     shares: dict[Literal, float] = {}
     for name, literals in by_field.items():
-        asked = [Literal(name, literal.tests, True) for literal in literals]
-        index = FieldIndex(name, [(literal, 1 << at) for at, literal in enumerate(asked)])
+        index = FieldIndex(name, [(literal, 1 << at) for at, literal in enumerate(literals)])
         counts: Counter[int] = Counter()
         for values, times in Counter(_hashable(row[name]) for row in sample).items():
             bits = index.bits(values)
@@ -207,12 +207,14 @@ def _counted(sample: Sequence[Mapping[str, Any]], clauses: Sequence[Sequence[Cla
                 counts[low.bit_length() - 1] += times
                 bits ^= low
         for at, literal in enumerate(literals):
-            share = counts[at] / len(sample)
             # What was never seen is not all equally rare: long literals are rarer.
-            shares[literal] = share + 0.1 * guess(literal) / len(sample) if literal.positive else 1 - share
+            shares[literal] = counts[at] / len(sample) + 0.1 * guess(literal) / len(sample)
 
     def rarity(literal: Literal) -> float:
-        return shares[literal] if literal in shares else guess(literal)
+        share = shares.get(Literal(literal.field, literal.tests, True))
+        if share is None:
+            return guess(literal)
+        return share if literal.positive else 1 - share
 
     return rarity
 

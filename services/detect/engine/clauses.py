@@ -4,7 +4,7 @@ A clause is an *or* of literals, a literal one field's tests or their opposite. 
 rule must hold where the rule holds; not the other way round, so what passes is only a candidate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -22,7 +22,7 @@ from services.detect.rules.model import (
     Test,
 )
 
-__all__ = ["Clause", "Literal", "necessary"]
+__all__ = ["Clause", "Literal", "necessary", "witness"]
 
 MAX_PRODUCT = 12
 MAX_LITERALS = 256
@@ -128,3 +128,73 @@ def _joined(rows: "Sequence[tuple[Clause, ...]] | product[tuple[Clause, ...]]") 
         if len(literals) <= MAX_LITERALS:
             found.append(literals)
     return found
+
+
+Cost = Callable[[Literal], float | None]
+"""What a literal costs; None where it cannot be used."""
+Priced = tuple[bool, float, Clause]
+
+
+def witness(node: Node, cost: Cost, wanted: frozenset[str]) -> Clause | None:
+    """Return the cheapest clause that holds wherever *node* does; None if nothing is known.
+
+    Of what must all hold, a clause with a field of *wanted* is taken before others.
+    """
+    found = _witness(node, cost, wanted, holds=True)
+    return found[2] if found else None
+
+
+def _witness(node: Node, cost: Cost, wanted: frozenset[str], *, holds: bool) -> Priced | None:
+    match node:
+        case Item(negated=True):
+            return None
+        case Item(groups=groups):
+            if not all(map(_own_field, groups)):
+                return None
+            each = [_price((Literal(node.field, group, holds),), cost, wanted) for group in groups]
+            return _cheapest(each) if holds else _together(each)
+        case Selection(node=inner):
+            return _witness(inner, cost, wanted, holds=holds)
+        case Not(node=inner):
+            return _witness(inner, cost, wanted, holds=not holds)
+        case AtLeast(count=count) if not holds and count > 1:
+            return None
+        case AllOf(nodes=nodes) | AtLeast(nodes=nodes):
+            every = isinstance(node, AllOf) == holds
+            # Each side of an `or` is best refuted by its rarest part, whatever field that has.
+            inside = wanted if every else frozenset[str]()
+            each = [_witness(inner, cost, inside, holds=holds) for inner in nodes]
+            return _cheapest(each) if every else _together(each)
+        case _:
+            assert_never(node)
+
+
+def _price(clause: Clause, cost: Cost, wanted: frozenset[str]) -> Priced | None:
+    total = 0.0
+    for literal in clause:
+        price = cost(literal)
+        if price is None:
+            return None
+        total += price
+    return not any(literal.field in wanted for literal in clause), total, clause
+
+
+def _cheapest(each: Iterable[Priced | None]) -> Priced | None:
+    found = [priced for priced in each if priced is not None]
+    return min(found, key=lambda priced: priced[:2]) if found else None
+
+
+def _together(each: Sequence[Priced | None]) -> Priced | None:
+    whole = [priced for priced in each if priced is not None]
+    if not whole or len(whole) != len(each):
+        return None
+    clause = tuple(dict.fromkeys(literal for _, _, part in whole for literal in part))
+    if len(clause) > MAX_LITERALS or _opposed(clause):
+        return None
+    return all(priced[0] for priced in whole), sum(priced[1] for priced in whole), clause
+
+
+def _opposed(clause: Clause) -> bool:
+    """Return whether one field has two opposites in *clause*: one bit cannot hold both."""
+    fields = [literal.field for literal in clause if not literal.positive]
+    return len(fields) != len(set(fields))

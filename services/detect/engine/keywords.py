@@ -13,8 +13,9 @@ __all__ = ["may_hold_keyword", "prefilter"]
 
 _RUN = re.compile(r"[a-z0-9 _.:\-]+")
 _LETTER = re.compile(r"[a-df-z]")  # without one, it might be a number written otherwise
-# Text that JSON or the folding of case may show in another way is left to the exact search.
-_ELSEWHERE = r"[^\x00-\x7f]|\\u00[2-7]"
+# Text that JSON may write in another way, and the two letters that fold to ASCII ones (the Kelvin
+# sign, and I with a dot), are left to the exact search.
+_ELSEWHERE = r"\\u00[2-7]|\\u212a|\\u0130|\xe2\x84\xaa|\xc4\xb0"
 
 
 def prefilter(literals: Iterable[Literal]) -> "re2._Regexp | None":
@@ -44,7 +45,7 @@ def may_hold_keyword(filtered: "re2._Regexp | None", text: bytes) -> bool:
 
 
 def _run(test: Test) -> str | None:
-    needle = needle_of(test, one_dash=False)
+    needle = needle_of(test)
     if needle is None:
         return None
     runs = [run for run in _RUN.findall(needle.text) if _LETTER.search(run) and len(run) > 2]

@@ -8,9 +8,9 @@ looked for, the one that the fewest events meet.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.detect.engine.clauses import Clause, Literal
+from services.detect.engine.clauses import Clause, Literal, witness
 from services.detect.engine.needles import needle_of
-from services.detect.rules.model import ANYWHERE
+from services.detect.rules.model import ANYWHERE, Node
 
 __all__ = ["Layout", "Rarity", "guess", "lay_out"]
 
@@ -40,7 +40,7 @@ def guess(literal: Literal) -> float:
         return 0.9
     total = 0.0
     for test in literal.tests:
-        needle = needle_of(test, one_dash=False)
+        needle = needle_of(test)
         if needle is None:
             total += 0.6
         elif needle.whole:
@@ -50,47 +50,39 @@ def guess(literal: Literal) -> float:
     return min(1.0, total)
 
 
-def lay_out(clauses: Sequence[Sequence[Clause]], lively: frozenset[str], rarity: Rarity) -> Layout:
-    """Return the layout of rules with these *clauses*; ANYWHERE is always lively."""
-    size = len(clauses)
+def lay_out(
+    rules: Sequence[tuple[Node, Sequence[Clause]]], lively: frozenset[str], rarity: Rarity
+) -> Layout:
+    """Return the layout of rules, each with its condition and clauses; keywords are lively."""
+    size = len(rules)
     last = ROUNDS * size
+    lively = lively | {ANYWHERE}
     steady_bits: dict[str, list[tuple[Literal, int]]] = {}
     lively_bits: dict[str, list[tuple[Literal, int]]] = {}
     free = (1 << (last + size)) - 1
-    lively = lively | {ANYWHERE}
-    for rule, own in enumerate(clauses):
-        calm = [c for c in own if _usable(c) and not _is_lively(c, lively)]
-        calm = list(dict.fromkeys(calm))
+
+    def cost(literal: Literal) -> float | None:
+        return None if literal.field in lively and not literal.positive else rarity(literal)
+
+    for rule, (condition, clauses) in enumerate(rules):
+        calm = list(dict.fromkeys(clause for clause in clauses if _calm(clause, lively)))
         if len(calm) > ROUNDS:
-            calm = sorted(calm, key=lambda clause: _share(clause, rarity))[:ROUNDS]
+            calm = sorted(calm, key=lambda clause: sum(map(rarity, clause)))[:ROUNDS]
         for number, clause in enumerate(calm):
             bit = 1 << (number * size + rule)
             free &= ~bit
             for literal in clause:
                 steady_bits.setdefault(literal.field, []).append((literal, bit))
-        choice = [c for c in own if _usable(c) and _is_lively(c, lively) and _findable(c, lively)]
-        if choice:
+        chosen = witness(condition, cost, lively)
+        if chosen:
             bit = 1 << (last + rule)
             free &= ~bit
-            for literal in min(choice, key=lambda clause: _share(clause, rarity)):
+            for literal in chosen:
                 where = lively_bits if literal.field in lively else steady_bits
                 where.setdefault(literal.field, []).append((literal, bit))
     return Layout(size, steady_bits, lively_bits, free)
 
 
-def _usable(clause: Clause) -> bool:
-    """Return whether no field has two opposites in *clause*: one bit cannot hold both."""
+def _calm(clause: Clause, lively: frozenset[str]) -> bool:
     opposed = [literal.field for literal in clause if not literal.positive]
-    return len(opposed) == len(set(opposed))
-
-
-def _is_lively(clause: Clause, lively: frozenset[str]) -> bool:
-    return any(literal.field in lively for literal in clause)
-
-
-def _findable(clause: Clause, lively: frozenset[str]) -> bool:
-    return all(literal.positive for literal in clause if literal.field in lively)
-
-
-def _share(clause: Clause, rarity: Rarity) -> float:
-    return sum(map(rarity, clause))
+    return len(opposed) == len(set(opposed)) and not any(lit.field in lively for lit in clause)

@@ -7,6 +7,7 @@ from typing import Any
 from services.detect.engine.bucket import Bucket
 from services.detect.engine.clauses import Clause, necessary
 from services.detect.engine.memo import Memo
+from services.detect.engine.switch import Switch, switch_of
 from services.detect.rules.evaluate import check
 from services.detect.rules.fields import View
 from services.detect.rules.match import UNKNOWN, Event, Match
@@ -30,9 +31,9 @@ class FastMatcher:
         self._checks: list[Callable[[View], bool] | None] = [None] * len(self._rules)
         self._clauses: dict[int, list[Clause]] = {}
         self._buckets: dict[tuple[Any, ...], Bucket] = {}
+        self._switches: dict[tuple[Any, ...], Switch | None] = {}
+        self._asked: Memo[Any, tuple[str, ...]] = Memo(1_024, 1 << 20, 512)
         self._plans: Memo[Any, _Plan] = Memo(4_096, 1 << 20, 512)
-        self._columns = self._router.asked
-        self._marks = self._router.marks
 
     @property
     def unrouted(self) -> tuple[Rule, ...]:
@@ -43,14 +44,12 @@ class FastMatcher:
         """Return a match for every rule that *event* fulfils, in the order of the rules."""
         fields = event.fields
         if not isinstance(fields, dict):
-            return ()
+            return []
         found: list[tuple[int, View]] = []
         for group, bucket in self._plan(fields, event.logsource):
             bits = bucket.candidates(fields, event.text)
             if bits:
                 self._prove(bits, group, fields, found)
-        if not found:
-            return ()
         found.sort(key=lambda hit: hit[0])
         return [Match(self._rules[index], view) for index, view in found]
 
@@ -70,40 +69,75 @@ class FastMatcher:
                 found.append((index, view))
 
     def _plan(self, fields: Mapping[str, Any], hint: LogSource | Mapping[str, Any]) -> _Plan:
-        raw = tuple(map(fields.get, self._columns, _ABSENTS))
-        if not hint:
-            said: Any = tuple(map(fields.__contains__, self._marks))
+        if not hint or hint is UNKNOWN:
+            said: Any = tuple(map(fields.__contains__, self._router.marks))
         elif isinstance(hint, LogSource):
-            said = hint if hint != UNKNOWN else tuple(map(fields.__contains__, self._marks))
+            said = hint
         else:
             said = (hint.get("product"), hint.get("category"), hint.get("service"))
-            if said == (None, None, None):
-                said = tuple(map(fields.__contains__, self._marks))
-        key = (said, raw, tuple(map(type, raw)))
         try:
+            columns = self._asked.get(said)
+            if columns is None:
+                return self._made(fields, hint, said)
+            raw = tuple(map(fields.get, columns, _ABSENTS))
+            key = (said, raw, tuple(map(type, raw)))
             plan = self._plans.get(key)
-        except TypeError:
-            return self._made(fields, hint)
+        except TypeError:  # an object or array, not to be kept
+            return self._made(fields, hint, None)
         if plan is None:
-            plan = self._made(fields, hint)
-            size = sum(len(value) if type(value) is str else 8 for value in raw)
-            self._plans.keep(key, plan, size)
+            plan = self._made(fields, hint, said)
+            if self._asked.get(said) is columns:
+                size = sum(len(value) if type(value) is str else 8 for value in raw)
+                self._plans.keep(key, plan, size)
         return plan
 
-    def _made(self, fields: Mapping[str, Any], hint: LogSource | Mapping[str, Any]) -> _Plan:
+    def _made(
+        self, fields: Mapping[str, Any], hint: LogSource | Mapping[str, Any], said: Any
+    ) -> _Plan:
         if not isinstance(hint, LogSource):
             hint = LogSource.of(hint) if hint else UNKNOWN
-        groups = self._router.route(fields, hint)
-        return tuple((group, self._bucket(group)) for group in groups)
+        # What says nothing is known by its marks, so it must not be kept under its hint.
+        keep = said is not None and (hint != UNKNOWN or said == self._marks(fields))
+        plan: list[tuple[Group, Bucket]] = []
+        columns = list(self._router.asked(fields, hint)) if keep else []
+        for group in self._router.route(fields, hint):
+            switch = self._switch(group)
+            if switch is None:
+                part = group
+            else:
+                columns.append(switch.field)
+                part = Group(group.aliases, tuple(group.rules[i] for i in switch.rules(fields)))
+            if part.rules:
+                plan.append((part, self._bucket(part)))
+        if keep:
+            known = self._asked.get(said, ())
+            if not set(columns) <= set(known):
+                names = tuple(dict.fromkeys((*known, *columns)))
+                self._asked.keep(said, names, 64)
+        return tuple(plan)
+
+    def _marks(self, fields: Mapping[str, Any]) -> tuple[bool, ...]:
+        return tuple(map(fields.__contains__, self._router.marks))
+
+    def _switch(self, group: Group) -> Switch | None:
+        key = _key(group)
+        if key not in self._switches:
+            clauses = [self._necessary(index) for index in group.rules]
+            self._switches[key] = switch_of(clauses, group.aliases)
+        return self._switches[key]
 
     def _bucket(self, group: Group) -> Bucket:
-        key = (group.rules, tuple(sorted(group.aliases.items())))
+        key = _key(group)
         if key not in self._buckets:
-            clauses = [self._necessary(index) for index in group.rules]
-            self._buckets[key] = Bucket(clauses, group.aliases)
+            rules = [(self._rules[i].condition, self._necessary(i)) for i in group.rules]
+            self._buckets[key] = Bucket(rules, group.aliases)
         return self._buckets[key]
 
     def _necessary(self, index: int) -> list[Clause]:
         if index not in self._clauses:
             self._clauses[index] = necessary(self._rules[index].condition)
         return self._clauses[index]
+
+
+def _key(group: Group) -> tuple[Any, ...]:
+    return group.rules, tuple(sorted(group.aliases.items()))

@@ -8,93 +8,94 @@ from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any
 
 from services.detect.rules.model import Matches, Test, Text
-from services.detect.rules.text import DASHES, Kind, fold
+from services.detect.rules.text import Kind, fold
 
-__all__ = ["BEGIN", "END", "Needle", "needle_of"]
+__all__ = ["BEGIN", "END", "Needle", "needle_of", "shortest"]
 
 BEGIN, END = "\x02", "\x03"
-_DASHES = frozenset(DASHES)
+_ORDINARY = frozenset(" -\\./:aeinorst0123456789")
 
 
 @dataclass(frozen=True, slots=True)
 class Needle:
     """A folded text, found in BEGIN + value + END; *whole* is the value's whole text.
 
-    *exact*: where it is found, the test holds. *ascii_only*: it says nothing about other text.
+    *exact*: where it is found, the test holds. *dashes*: looked for where all dashes are written
+    as `-`. *ascii_only*: it says nothing about text beyond ASCII.
     """
 
     text: str
-    whole: bool
     exact: bool
+    whole: bool = False
+    dashes: bool = False
     ascii_only: bool = False
 
 
-def needle_of(test: Test, *, one_dash: bool) -> Needle | None:
-    """Return what *test* cannot hold without, None if there is no such text.
-
-    With *one_dash* all dashes of values are written as `-`, so those of needles are, too.
-    """
+def needle_of(test: Test) -> Needle | None:
+    """Return what *test* cannot hold without, None if there is no such text."""
     match test:
         case Text(kind=Kind.ANY):
             return None
         case Text(kind=Kind.PATTERN):
             pieces = [part for part in test.parts if isinstance(part, str)]
             longest = max(pieces, key=len, default="")
-            return _needle(fold(longest), one_dash=one_dash) if longest else None
+            return Needle(fold(longest), False, dashes=test.dashes) if longest else None
         case Text():
-            return _of_text(test, one_dash=one_dash)
+            return _of_text(test)
         case Matches():
             literal = _inside(test.regex.source)
-            return _needle(literal, one_dash=one_dash, ascii_only=True) if literal else None
+            return Needle(literal, False, ascii_only=True) if literal else None
         case _:
             return None
 
 
-def _needle(text: str, *, one_dash: bool, ascii_only: bool = False) -> Needle:
-    return Needle(_dashed(text) if one_dash else text, False, False, ascii_only)
-
-
-def _of_text(test: Text, *, one_dash: bool) -> Needle | None:
+def _of_text(test: Text) -> Needle | None:
     literal = fold(test.literal)
     if not literal and test.kind is not Kind.EQUALS:
         return None
-    exact = not test.cased
-    if one_dash and not test.dashes and not _DASHES.isdisjoint(literal):
-        exact = False
-    if one_dash or test.dashes:
-        literal = _dashed(literal)
+    exact, dashes = not test.cased, test.dashes
     if BEGIN in literal or END in literal:
         return None
     match test.kind:
         case Kind.EQUALS:
-            return Needle(literal, True, exact)
+            return Needle(literal, exact, whole=True, dashes=dashes)
         case Kind.STARTS:
-            return Needle(BEGIN + literal, False, exact)
+            return Needle(BEGIN + literal, exact, dashes=dashes)
         case Kind.ENDS:
-            return Needle(literal + END, False, exact)
+            return Needle(literal + END, exact, dashes=dashes)
         case _:
-            return Needle(literal, False, exact)
+            return Needle(literal, exact, dashes=dashes)
 
 
-def _dashed(text: str) -> str:
-    return "".join("-" if char in _DASHES else char for char in text)
+def shortest(test: Test) -> int:
+    """Return how many characters a text has at least for which *test* holds."""
+    tree = _parsed(test.regex.source) if isinstance(test, Matches) else None
+    return int(tree.getwidth()[0]) if tree is not None else 0
 
 
 def _inside(source: str) -> str:
-    """Return the longest text that every match of *source* contains, folded; "" if unknown.
+    """Return the longest text that every match of *source* contains, folded; "" if unknown."""
+    tree = _parsed(source)
+    return max(_runs(tree), key=_telling, default="") if tree is not None else ""
 
-    Read by Python's parser, which RE2's language is nearly a part of; where the two might differ
-    there is no answer.
+
+def _telling(run: str) -> tuple[int, int]:
+    return len(run), -sum(char in _ORDINARY for char in run)
+
+
+def _parsed(source: str) -> Any:
+    """Return the tree of a regular expression by Python's parser, or None.
+
+    RE2's language is nearly a part of Python's; where the two might differ there is no answer.
     """
     if "[:" in source or "\\Q" in source or not source.isascii():
-        return ""
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            tree = sre_parser.parse(source)
+            return sre_parser.parse(source)
     except (re.error, RecursionError, OverflowError, Warning):
-        return ""
-    return max(_runs(tree), key=len, default="")
+        return None
 
 
 def _runs(tree: Any) -> list[str]:

@@ -84,7 +84,7 @@ class PlainMatcher:
         fields = event.fields
         # Envelopes come off the wire: what is no JSON object has no fields to ask for.
         if not isinstance(fields, dict):
-            return ()
+            return []
         hint = event.logsource
         if not isinstance(hint, LogSource):
             hint = LogSource.of(hint) if hint else UNKNOWN

@@ -76,8 +76,6 @@ class Router:
                 unrouted.append(rule)
         self.unrouted = tuple(unrouted)
         self._facts = _facts(routing)
-        # Whatever a route depends on, for those who remember routes.
-        self.asked = tuple(dict.fromkeys(name for _, names, _ in self._facts for name in names))
         self.marks = tuple(
             dict.fromkeys(name for part in routing.products for name in part.unmarked)
         )
@@ -88,13 +86,7 @@ class Router:
         facts = tuple(
             _fact(fields, names, known) for _, names, known in self._facts
         )  # only values the table knows, so that events cannot invent kinds
-        unmarked: tuple[str | None, ...] = ()
-        if hint == LogSource():
-            unmarked = tuple(
-                part.name
-                for part in self._routing.products
-                if part.unmarked and all(name in fields for name in part.unmarked)
-            )
+        unmarked = self._unmarked(fields, hint)
         key = (hint, unmarked, facts)
         plan = self._plans.get(key)
         if plan is None:
@@ -103,6 +95,29 @@ class Router:
             named = {name: fact for (name, _, _), fact in zip(self._facts, facts, strict=True)}
             plan = self._plans[key] = self._plan(hint, unmarked, named)
         return plan
+
+    def asked(self, fields: Mapping[str, Any], hint: LogSource) -> tuple[str, ...]:
+        """Return the fields whose values decide the route of events that, like this one, have
+        *hint*, or without a hint the same ones of `marks`."""
+        unmarked = self._unmarked(fields, hint)
+        wanted = {
+            name
+            for part in self._routing.products
+            if part.name is None or part.name == hint.product or part.name in unmarked
+            for source in part.sources
+            for name, _ in source.by_service + source.when
+        }
+        names = [names for name, names, _ in self._facts if name in wanted]
+        return tuple(dict.fromkeys(each for own in names for each in own))
+
+    def _unmarked(self, fields: Mapping[str, Any], hint: LogSource) -> tuple[str | None, ...]:
+        if hint != LogSource():
+            return ()
+        return tuple(
+            part.name
+            for part in self._routing.products
+            if part.unmarked and all(name in fields for name in part.unmarked)
+        )
 
     def _plan(
         self, hint: LogSource, unmarked: Sequence[str | None], facts: Mapping[str, str | None]

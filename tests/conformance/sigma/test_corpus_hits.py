@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.detect.rules.load import LoadReport
-from services.detect.rules.match import Event, PlainMatcher
+from services.detect.rules.match import Event, Matcher
 from services.detect.rules.model import LogSource
 from tests.support.windows_json import documents, flatten
 
@@ -18,7 +18,7 @@ CLOUDTRAIL = LogSource("aws", None, "cloudtrail")
 Hit = tuple[str, int, str]
 
 
-def test_windows_attacks_give_the_expected_hits(corpus: Path, matcher: PlainMatcher) -> None:
+def test_windows_attacks_give_the_expected_hits(corpus: Path, matcher: Matcher) -> None:
     folder = corpus / "windows-attacks"
     expected = json.loads((folder / "expected-hits-provider-alias.json").read_bytes())
     found: set[Hit] = set()
@@ -33,7 +33,7 @@ def test_windows_attacks_give_the_expected_hits(corpus: Path, matcher: PlainMatc
     assert len(found) == 328
 
 
-def test_cloudtrail_gives_the_expected_hits(corpus: Path, matcher: PlainMatcher) -> None:
+def test_cloudtrail_gives_the_expected_hits(corpus: Path, matcher: Matcher) -> None:
     folder = corpus / "cloudtrail"
     expected = json.loads((folder / "expected-hits.json").read_bytes())
     found: set[Hit] = set()
@@ -53,7 +53,7 @@ def test_cloudtrail_gives_the_expected_hits(corpus: Path, matcher: PlainMatcher)
 
 
 def test_all_regression_tests_of_sigmahq_fire(
-    corpus: Path, sigmahq: LoadReport, matcher: PlainMatcher
+    corpus: Path, sigmahq: LoadReport, matcher: Matcher
 ) -> None:
     data = sorted((corpus / "sigma" / "regression_data").rglob("*.json"))
     ids = {rule.id for rule in sigmahq.rules}
@@ -68,7 +68,7 @@ def test_all_regression_tests_of_sigmahq_fire(
     assert fired == 202
 
 
-def test_every_hit_can_be_explained(corpus: Path, matcher: PlainMatcher) -> None:
+def test_every_hit_can_be_explained(corpus: Path, matcher: Matcher) -> None:
     for path in sorted((corpus / "sigma" / "regression_data").rglob("*.json")):
         for document in documents(path.read_text("utf-8")):
             for hit in matcher.match(Event(flatten(document))):
