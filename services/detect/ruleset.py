@@ -9,12 +9,9 @@ from pathlib import Path
 import structlog
 from prometheus_client import Gauge
 
-<<<<<<< HEAD
 from services.detect.correlation.extract import Extractor
 from services.detect.correlation.plan import Plan
-=======
 from services.detect.engine.matcher import FastMatcher
->>>>>>> 2d0dd3f (detect: the fast matcher is in force, held to the plain one by generated rules and every corpus)
 from services.detect.rules.load import LoadReport, load_rules, rule_files
 from services.detect.rules.match import Matcher
 from services.detect.rules.model import Rule
