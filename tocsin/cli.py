@@ -12,10 +12,12 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from services.detect.rules.model import Level
 from shared.errors import UserError
 from shared.identity import Role
 from shared.topology import IDENTITIES, SERVICES
 from tocsin.home import DEFAULT_HOME
+from tocsin.scan.form import Form
 
 __all__ = ["app", "main"]
 
@@ -219,6 +221,32 @@ def replay(
     order = {"from": start, "to": end, "query": query, "purpose": purpose}
     with client_for(Home(home), "ingest", url, token, Role.SECURITY_RESPONSE) as client:
         typer.echo(run_replay(client, order, wait=wait, console=stderr))
+
+
+@app.command()
+def scan(
+    files: Annotated[list[Path], typer.Argument(help="Files or directories; - is standard input.")],
+    rules: Annotated[
+        list[Path], typer.Option(help="Directory or file of Sigma rules; may be repeated.")
+    ],
+    form: Annotated[Form, typer.Option("--format", help="How hits are written.")] = Form.TABLE,
+    output: Annotated[Path | None, typer.Option(help="A file; default: standard output.")] = None,
+    level: Annotated[Level, typer.Option(help="Only rules of at least this level.")] = (
+        Level.INFORMATIONAL
+    ),
+    product: Annotated[str | None, typer.Option(help="Sigma logsource product.")] = None,
+    category: Annotated[str | None, typer.Option(help="Sigma logsource category.")] = None,
+    service: Annotated[str | None, typer.Option(help="Sigma logsource service.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = os.cpu_count() or 1,
+) -> None:
+    """Search files with Sigma rules: JSON, EVTX, CloudTrail, syslog; gzip or zstd; no platform."""
+    from services.detect.rules.model import LogSource
+    from shared.clock import utc_now
+    from tocsin.scan.command import run
+    from tocsin.scan.run import Options
+
+    options = Options(rules, files, LogSource(product, category, service), level, jobs)
+    sys.exit(run(options, form, output, utc_now, stderr))
 
 
 sources = typer.Typer(help="Log sources and their API keys.", no_args_is_help=True)

@@ -34,12 +34,16 @@ class ReadingError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Items to be sent in one request. `start` counts them from the beginning of the file."""
+    """Items to be sent in one request: lines, or one JSON array where *is_array*.
+
+    `start` counts them from the beginning of the file.
+    """
 
     start: int
     count: int
     body: bytes
     is_text: bool
+    is_array: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +171,9 @@ def _documents(log: Log, *, inside_array: bool) -> Iterator[Chunk]:
         number += 1
         text = text[end:]
         if len(items) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
-            yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False)
+            yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False, is_array=True)
             start, items, size = number, [], 0
     if items:
-        yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False)
+        yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False, is_array=True)
     if inside_array and not ended:
         raise ReadingError(f"{log.name}: the JSON array does not end")

@@ -1,0 +1,1 @@
+"""`tocsin scan`: the rules of detect on files, without a platform."""
