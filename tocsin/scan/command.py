@@ -65,7 +65,7 @@ def run(options: Options, form: Form, output: Path | None, clock: Clock, stderr:
                 _write(form, found, file, summary, clock)
     seconds = max((clock() - started).total_seconds(), 0.001)
     for complaint in summary.complaints:
-        stderr.print(complaint, style="yellow", markup=False, highlight=False)
+        stderr.print(complaint, style="yellow", markup=False, soft_wrap=True)
     stderr.print(
         f"{summary.hits:,} hits in {summary.events:,} events of {summary.files:,} files, "
         f"{seconds:.1f} s"

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import orjson
 from evtx import PyEvtxParser
+from zstandard import ZstdError
 
 from services.detect.rules.match import Event
 from services.detect.rules.model import LogSource
@@ -108,7 +109,7 @@ def _evtx(path: str, hint: LogSource) -> Iterator[Found]:
                     yield from _document(record, orjson.loads(entry["data"]), None, hint)
                 else:  # a record, or a chunk of them, that the file's damage has cost
                     yield Unreadable(record, str(entry))
-    except (RuntimeError, OSError, UserError) as error:
+    except (RuntimeError, OSError, EOFError, ZstdError, UserError) as error:
         yield Unreadable(record, f"not EVTX from here on: {error}")
 
 

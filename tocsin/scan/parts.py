@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import zstandard
+
 from tocsin.reading import ReadingError, chunks, open_log
 from tocsin.scan.work import Work
 
@@ -31,7 +33,11 @@ def parts(path: Path) -> Iterator[Work]:
     """Yield the parts of *path*; ReadingError when it cannot be read, wherever that shows."""
     name = str(path)
     with open_log(path) as log:
-        if log.stream.peek(8)[:8] == _EVTX:
+        try:
+            magic = log.stream.peek(8)[:8]
+        except (OSError, EOFError, zstandard.ZstdError) as error:
+            raise ReadingError(f"{name}: {error}") from error
+        if magic == _EVTX:
             yield Work(name, "evtx", 0, b"", log.size or 0)
             return
         for chunk in chunks(log):

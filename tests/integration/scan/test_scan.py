@@ -90,7 +90,7 @@ def test_the_report_is_one_file_that_loads_nothing(logs: Path) -> None:
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert not re.search(r"(src|@import|url\()", text)
-    assert "T1070" in text
+    assert re.search(r"T\d{4}", text)
     assert "<svg" in text
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 
 def test_broken_files_are_named_and_the_rest_goes_on(logs: Path) -> None:
     (logs / "half.gz").write_bytes(gzip.compress(os.urandom(4000))[:2000])
-    (logs / "no.evtx").write_bytes(b"ElfFile\0" + os.urandom(5000))
+    (logs / "no.evtx").write_bytes(b"ElfFile\0" + b"x" * 5000)
     (logs / "deep.json").write_text('{"a":' * 10_000 + "1" + "}" * 10_000)
     done = scan(
         "--rules", PACK, "--format", "json", "half.gz", "no.evtx", "deep.json", "logs/a.jsonl",
