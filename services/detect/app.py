@@ -15,6 +15,7 @@ from services.detect.consumer import BlockHandler
 from services.detect.correlation.publisher import MatchPublisher
 from services.detect.correlation.worker import Correlator
 from services.detect.evaluated import report_once
+from services.detect.evaluators import Evaluators, evaluating
 from services.detect.lifecycle import api as lifecycle
 from services.detect.lifecycle.backtest import Backtests
 from services.detect.lifecycle.incidents import CasesHandler
@@ -60,9 +61,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
         engine = create_engine(database_url, "detect")
         seed = settings.nats_nkey_seed
-        async with Bus(
-            settings.nats_url, "detect", seed.get_secret_value() if seed else None
-        ) as bus:
+        evaluators = Evaluators(ruleset, settings.workers, settings.reload_seconds)
+        bus_of_detect = Bus(settings.nats_url, "detect", seed.get_secret_value() if seed else None)
+        async with evaluating(evaluators), bus_of_detect as bus:
             outbox = Reconciler("outbox", Relay(engine, bus, DETECTIONS.name).once, 0.5)
             managed_folder = ManagedFolder(engine, folder)
 
@@ -81,7 +82,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             )
             evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
             matches = MatchPublisher(bus, settings.correlation_partitions, clock)
-            handler = BlockHandler(engine, ruleset, outbox, clock, matches)
+            handler = BlockHandler(engine, ruleset, evaluators, outbox, clock, matches)
             correlator = Correlator(
                 engine,
                 bus,
@@ -93,7 +94,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 groups=settings.correlation_groups,
             )
             replays = ReplayHandler(
-                engine, ruleset, outbox, clock, matches, Backtests(engine, clock)
+                engine, ruleset, evaluators, outbox, clock, matches, Backtests(engine, clock)
             )
             async with background(
                 managed.run(),
@@ -102,7 +103,11 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 outbox.run(),
                 evaluated.run(),
                 correlator.run(),
-                consume(bus, consumer("detect-events"), handler),
+                # Two blocks a process: one is evaluated while another one's answer is recorded.
+                *(
+                    consume(bus, consumer("detect-events"), handler)
+                    for _ in range(max(1, 2 * settings.workers))
+                ),
                 consume(bus, consumer("detect-replays"), replays),
                 consume(bus, consumer("detect-cases"), CasesHandler(engine, clock)),
             ):

@@ -13,8 +13,9 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.detect.consumer import block_id_of, evaluate
+from services.detect.consumer import block_id_of, plan_of
 from services.detect.correlation.publisher import MatchPublisher
+from services.detect.evaluators import Evaluators
 from services.detect.lifecycle.backtest import Backtests
 from services.detect.ruleset import Ruleset
 from services.detect.store import record_detections
@@ -44,13 +45,14 @@ class ReplayHandler:
         self,
         engine: AsyncEngine,
         ruleset: Ruleset,
+        evaluators: Evaluators,
         outbox: Reconciler,
         clock: Clock,
         matches: MatchPublisher,
         backtests: Backtests,
     ) -> None:
         self._engine, self._ruleset, self._outbox, self._clock = engine, ruleset, outbox, clock
-        self._matches = matches
+        self._evaluators, self._matches = evaluators, matches
         self._backtests = backtests
 
     async def __call__(self, delivery: Delivery) -> None:
@@ -91,12 +93,11 @@ class ReplayHandler:
             raise
 
     async def _evaluate(self, delivery: Delivery) -> None:
-        envelopes = await asyncio.to_thread(decode_block, delivery.headers, delivery.data)
-        rules = await self._ruleset.in_force()
-        found = await asyncio.to_thread(evaluate, rules, envelopes, self._clock)
+        found = await self._evaluators.evaluate(delivery.headers, delivery.data, self._clock())
+        plan = await plan_of(self._ruleset, found)
         marked = [raised.model_copy(update={"replay": True}) for raised in found.detections]
         # A group knows the events of its window; an older window gives the detection it gave.
-        await self._matches.publish(rules.plan, block_id_of(delivery), found.matches, envelopes)
+        await self._matches.publish(plan, block_id_of(delivery), found.matches, found.envelopes)
         try:
             async with self._engine.begin() as connection:
                 fresh = await record_detections(connection, marked)
@@ -104,7 +105,7 @@ class ReplayHandler:
             if is_transient(error):
                 raise TransientError(str(error)) from error
             raise
-        _replayed.inc(len(envelopes))
+        _replayed.inc(found.events)
         if fresh:
             log.info(
                 "replay found more", replay=delivery.headers.get(REPLAY_ID_HEADER), detections=fresh

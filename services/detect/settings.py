@@ -17,7 +17,10 @@ class Settings(ServiceSettings):
     port: int = Field(8081, ge=0, le=65535)
     rules: str = Field("", description="directories of Sigma rules, separated like PATH")
     shipped_pack: bool = Field(True, description="also use the rules that come with Tocsin")
-    reload_seconds: float = Field(2.0, ge=0.1, description="how often rule files are looked at")
+    workers: int = Field(
+        1, ge=0, le=64, description="processes that evaluate blocks; 0: a thread of the service"
+    )
+    reload_seconds: float = Field(1.0, ge=0.1, description="how often rule files are looked at")
 
     correlation_partitions: int = Field(
         4,

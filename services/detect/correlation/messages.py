@@ -78,7 +78,7 @@ def partition_of(plan: Plan, match: Matched, partitions: int) -> int:
 def spread(
     plan: Plan,
     matches: Iterable[Matched],
-    envelopes: Sequence[Envelope],
+    envelopes: Mapping[int, Envelope],
     partitions: int,
     block_id: UUID,
     now: int,
@@ -100,7 +100,7 @@ def spread(
 
 
 def _chunks(
-    matches: Sequence[Matched], envelopes: Sequence[Envelope], packed: dict[int, bytes]
+    matches: Sequence[Matched], envelopes: Mapping[int, Envelope], packed: dict[int, bytes]
 ) -> Iterator[tuple[list[Matched], list[bytes]]]:
     chunk: list[Matched] = []
     events: dict[int, int] = {}  # index in the block → index in the message

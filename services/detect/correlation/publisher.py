@@ -1,7 +1,7 @@
 """A block's matches to their partitions, before the block counts as evaluated."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from services.detect.correlation.extract import microseconds
@@ -28,7 +28,11 @@ class MatchPublisher:
         self._bus, self._partitions, self._clock = bus, partitions, clock
 
     async def publish(
-        self, plan: Plan, block_id: UUID, matches: Sequence[Matched], envelopes: Sequence[Envelope]
+        self,
+        plan: Plan,
+        block_id: UUID,
+        matches: Sequence[Matched],
+        envelopes: Mapping[int, Envelope],
     ) -> None:
         """Publish *matches*; TransientError when the broker does not confirm."""
         if not matches:

@@ -3,8 +3,7 @@
 import re
 import warnings
 from dataclasses import dataclass
-from re import _constants as sre  # type: ignore[attr-defined]  # no public name for parse trees
-from re import _parser as sre_parser  # type: ignore[attr-defined]
+from importlib import import_module
 from typing import Any
 
 from services.detect.rules.model import Matches, Test, Text
@@ -13,6 +12,9 @@ from services.detect.rules.text import Kind, fold
 __all__ = ["BEGIN", "END", "Needle", "needle_of", "shortest"]
 
 BEGIN, END = "\x02", "\x03"
+# What parses regular expressions has no public name, and no types.
+sre: Any = import_module("re._constants")
+sre_parser: Any = import_module("re._parser")
 _ORDINARY = frozenset(" -\\./:aeinorst0123456789")
 
 

@@ -40,16 +40,27 @@ class LoadReport:
         return sum(map(len, found))
 
 
+Document = Rule | Correlation | RuleError
+ReadFiles = dict[Path, tuple[object, tuple[Document, ...]]]
+"""What files held when they were read last, so that only changed ones are read again."""
+
+
 def load_rules(
-    places: Iterable[Path | str], placeholders: Placeholders | None = None
+    places: Iterable[Path | str],
+    placeholders: Placeholders | None = None,
+    read: ReadFiles | None = None,
 ) -> LoadReport:
     """Return what the rule files under *places* (directories or files) hold.
 
     A folder with a file RETIRED is managed: its rules stand for those with the same id in places
-    after it, and what the file lists is skipped everywhere.
+    after it, and what the file lists is skipped everywhere. Files that stand in *read* unchanged
+    are not parsed again; it is brought up to date.
     """
     places = list(places)
     retired, own = _managed(places)
+    known: ReadFiles = {} if read is None else read
+    before = dict(known)
+    known.clear()
     rules: dict[str, Rule | Correlation] = {}
     errors: list[RuleError] = []
     skipped: list[RuleError] = []
@@ -58,7 +69,8 @@ def load_rules(
         if path.name == RETIRED:
             continue
         files += 1
-        for found in _read(path, placeholders):
+        known[path] = _known_or_read(path, placeholders, before)
+        for found in known[path][1]:
             if isinstance(found, RuleError):
                 (skipped if found.unsupported else errors).append(found)
             elif found.id in retired:
@@ -111,9 +123,20 @@ def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
                     yield Path(folder, name)
 
 
-def _read(
-    path: Path, placeholders: Placeholders | None
-) -> Iterator[Rule | Correlation | RuleError]:
+def _known_or_read(
+    path: Path, placeholders: Placeholders | None, before: ReadFiles
+) -> tuple[object, tuple[Document, ...]]:
+    try:
+        found = path.stat()
+        state: object = (found.st_mtime_ns, found.st_size, found.st_ino)
+    except OSError:
+        state = None
+    if state is not None and path in before and before[path][0] == state:
+        return before[path]
+    return state, tuple(_read(path, placeholders))
+
+
+def _read(path: Path, placeholders: Placeholders | None) -> Iterator[Document]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

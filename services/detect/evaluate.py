@@ -1,0 +1,54 @@
+"""A block into what it holds: detections, and matches for correlations. Pure but for the clock."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.detect.correlation.firing import Matched
+from services.detect.detection import detection_of, event_of
+from services.detect.in_force import InForce
+from shared.contracts.detect import DetectionRaisedV1
+from shared.contracts.ingest import Envelope, decode_block
+
+__all__ = ["Evaluated", "evaluate", "evaluate_block"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What a block holds, by the rules of *signature*.
+
+    *envelopes* are those of events that correlations count, by the index that their matches call
+    *ref*; *sources*: how many events of each.
+    """
+
+    signature: str
+    events: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    detections: list[DetectionRaisedV1] = field(default_factory=list)
+    matches: list[Matched] = field(default_factory=list)
+    envelopes: dict[int, Envelope] = field(default_factory=dict)
+
+
+def evaluate_block(
+    rules: InForce, headers: Mapping[str, str], body: bytes, now: datetime
+) -> Evaluated:
+    """Return what *rules* find in a block; ContractError where it is none."""
+    return evaluate(rules, decode_block(headers, body), now)
+
+
+def evaluate(rules: InForce, envelopes: list[Envelope], now: datetime) -> Evaluated:
+    """Return what *rules* find in *envelopes*."""
+    sources = Counter(str(envelope["source_id"]) for envelope in envelopes)
+    found = Evaluated(rules.signature, len(envelopes), sources)
+    for index, envelope in enumerate(envelopes):
+        event = event_of(envelope)
+        for match in rules.matcher.match(event):
+            rule_id = match.rule.id
+            if rule_id not in rules.plan.silent:
+                found.detections.append(detection_of(match, envelope, now))
+            counted = list(rules.extractor.matches(rule_id, event, envelope, index))
+            if counted:
+                found.matches.extend(counted)
+                found.envelopes[index] = envelope
+    return found

@@ -1,0 +1,121 @@
+"""One evaluating process: it loads the rules itself, looks after their files, and answers blocks.
+
+It ends when its pipe does, so that nothing is left behind where the service is killed.
+"""
+
+import gc
+import signal
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import structlog
+
+from services.detect.evaluate import Evaluated, evaluate_block
+from services.detect.in_force import InForce, load_in_force, signature_of
+from services.detect.rules.load import ReadFiles
+from shared.contracts.base import ContractError
+
+__all__ = ["Ask", "Bad", "Failed", "Ready", "serve"]
+
+PATIENCE = 2.0  # seconds; a rule file is half written for less than that
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A block to evaluate, by the rules of *signature* if these can be had soon."""
+
+    signature: str
+    headers: Mapping[str, str]
+    body: bytes
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The rules are loaded; *signature* is that of their files."""
+
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """The message is no block."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The block could not be evaluated; *why* is for the log."""
+
+    why: str
+
+
+def serve(pipe: Connection, directories: Sequence[Path], reload_seconds: float) -> None:
+    """Answer what comes through *pipe* until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
+    rules = _Rules(directories)
+    gc.freeze()  # rules stay: the collector need not look at them with every block
+    threading.Thread(target=rules.look_after, args=(reload_seconds,), daemon=True).start()
+    try:
+        pipe.send(Ready(rules.current.signature))
+        while True:
+            ask = pipe.recv()
+            pipe.send(_answer(rules.of(ask.signature), ask))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _answer(rules: InForce, ask: Ask) -> Evaluated | Bad | Failed:
+    try:
+        return evaluate_block(rules, ask.headers, ask.body, ask.now)
+    except ContractError as error:
+        return Bad(str(error))
+    except Exception as error:
+        log.exception("block not evaluated", block=ask.headers.get("ce-id"))
+        return Failed(repr(error))
+
+
+class _Rules:
+    """The rules in force here; replaced in one step, while blocks go on being evaluated."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._directories = directories
+        self._read: ReadFiles = {}
+        self._look = threading.Event()
+        self._changed = threading.Condition()
+        self.current = load_in_force(directories, self._read)
+        self._seen = deque([self.current.signature], maxlen=16)
+
+    def of(self, signature: str) -> InForce:
+        """Return the rules of *signature*, or those in force where it does not come in time.
+
+        So a rule that the service shows as in force is in force in every block asked for after.
+        """
+        if signature not in self._seen:  # else it is older than what is in force here
+            self._look.set()
+            with self._changed:
+                self._changed.wait_for(lambda: self.current.signature == signature, PATIENCE)
+        return self.current
+
+    def look_after(self, every: float) -> None:
+        """Load the rules anew whenever a file has changed; a failure keeps what is in force."""
+        while True:
+            self._look.wait(every)
+            self._look.clear()
+            try:
+                if signature_of(self._directories) != self.current.signature:
+                    fresh = load_in_force(self._directories, self._read)
+                    with self._changed:
+                        self.current = fresh
+                        self._seen.append(fresh.signature)
+                        self._changed.notify_all()
+            except Exception:
+                log.exception("rules not loaded anew")
