@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from services.notify.obligations.book import obligation_json
 from services.notify.obligations.conditions import Condition
 from services.notify.obligations.identify import Holder, Obligation, OperatorProfile
 from services.notify.obligations.preview import PreviewBody, preview
+from services.notify.obligations.record import obligation_json
 from services.notify.obligations.regime_file import load_regimes
 from shared.errors import UserError
 from shared.yaml_lines import LineError, plain, read

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
 from services.notify import incidents
-from services.notify.obligations.book import obligation_json
 from services.notify.obligations.conditions import FACTS
 from services.notify.obligations.preview import PreviewBody, PreviewError, preview
+from services.notify.obligations.record import obligation_json
 from services.notify.obligations.regimes import Regime
 from services.notify.state import READERS, snapshot
 from shared.auth import Principal, Role, allow

@@ -5,13 +5,21 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from services.notify import api, api_deliveries, api_obligations, api_scopes
+from services.notify import (
+    api,
+    api_board,
+    api_deliveries,
+    api_obligation_steps,
+    api_obligations,
+    api_scopes,
+)
 from services.notify.consumer import DURABLE, CasesConsumer
 from services.notify.dispatcher import Dispatcher
 from services.notify.egress import AllowList, Resolver, system_resolver
 from services.notify.email import EmailChannel
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.migrations import HEAD
+from services.notify.obligations.alarm_clock import AlarmClock
 from services.notify.obligations.book import ObligationBook
 from services.notify.obligations.profile import operator_profile
 from services.notify.obligations.regime_file import load_regimes
@@ -69,6 +77,7 @@ def create_app(
                 },
                 clock,
                 settings.lease_seconds,
+                book,
                 outbox.wake,
             )
             scopes = Reconciler("scopes", cases.compile_waiting, 30)
@@ -78,14 +87,17 @@ def create_app(
             ]
 
             def wake() -> None:
-                for reconciler in (outbox, *workers):
+                for reconciler in (outbox, alarms, *workers):
                     reconciler.wake()
 
+            alarm_clock = AlarmClock(engine, clock, outbox.wake)
+            alarms = Reconciler("obligation-alarms", alarm_clock.ring, settings.alarm_seconds)
             inventory = Reconciler("inventory", keeper.refresh, 2)
             async with background(
                 inventory.run(),
                 outbox.run(),
                 scopes.run(),
+                alarms.run(),
                 *(worker.run() for worker in workers),
                 consume(bus, consumer(DURABLE), cases.handle),
             ):
@@ -113,6 +125,13 @@ def create_app(
         description="Finds the affected customers, reckons what is owed, tells them, keeps proof.",
         clock=clock,
     )
-    for router in (api.router, api_obligations.router, api_scopes.router, api_deliveries.router):
+    for router in (
+        api.router,
+        api_obligations.router,
+        api_obligation_steps.router,
+        api_board.router,
+        api_scopes.router,
+        api_deliveries.router,
+    ):
         app.include_router(router)
     return app

@@ -7,20 +7,24 @@ the one honest limit.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, cast
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notify import incidents, ledger
 from services.notify.channel import Channel, DeliveryError, Proof
 from services.notify.completion import complete_lists
 from services.notify.ledger import Lease
+from services.notify.obligations.book import ObligationBook
+from services.notify.obligations.steps import owed_to_tenant
 from services.notify.schedule import delay_after
 from shared.clock import Clock
 from shared.cloudevents import outgoing
+from shared.contracts.base import Contract
 from shared.contracts.notify import NotificationSentV1
 from shared.db import is_transient
 from shared.ids import derived_id, jitter
@@ -30,6 +34,11 @@ __all__ = ["Dispatcher", "shown_recipient"]
 
 log = structlog.get_logger()
 _attempts = Counter("tocsin_notify_attempts_total", "Attempts to notify", ["channel", "outcome"])
+
+_OPEN = text(
+    "SELECT EXISTS (SELECT 1 FROM notifications WHERE incident_id = :incident AND tenant = :tenant"
+    " AND state IN ('pending', 'sending'))"
+)
 
 # Worth some waiting: what is not recorded here is sent twice.
 _RECORD_DELAYS = (0.2, 1.0, 3.0)
@@ -44,11 +53,12 @@ class Dispatcher:
         channels: Mapping[str, Channel],
         clock: Clock,
         lease_seconds: float,
+        book: ObligationBook,
         on_outgoing: Callable[[], None],
     ) -> None:
         self._engine, self._channels, self._clock = engine, channels, clock
         self._lease = timedelta(seconds=lease_seconds)
-        self._on_outgoing = on_outgoing
+        self._book, self._on_outgoing = book, on_outgoing
 
     async def dispatch_once(self) -> int:
         """Send the notification that has been due for longest; return 0 when none is."""
@@ -77,13 +87,27 @@ class Dispatcher:
     async def _record_sent(self, lease: Lease, proof: Proof) -> None:
         now = self._clock()
         async with self._engine.begin() as connection:
-            await incidents.lock(connection, lease.notification.incident_id)
+            incident = await incidents.lock(connection, lease.notification.incident_id)
             if await ledger.finish_sent(connection, lease, proof, now):
                 done = await complete_lists(connection, lease.notification.incident_id, now)
-                sent = self._sent(lease, proof)
-                await enqueue(connection, [outgoing(c, source="notify") for c in (sent, *done)])
+                told: list[Contract] = [self._sent(lease, proof), *done]
+                told += await self._met(connection, lease, now)
+                if done and incident is not None:  # the customers' own clocks start now
+                    told += await self._book.evaluate(connection, incident, now)
+                await enqueue(connection, [outgoing(c, source="notify") for c in told])
         _attempts.labels(lease.channel, "sent").inc()
         self._on_outgoing()
+
+    async def _met(
+        self, connection: AsyncConnection, lease: Lease, now: datetime
+    ) -> list[Contract]:
+        """Once the last message of a tenant is out, what was owed to it is met."""
+        one = lease.notification
+        values = {"incident": one.incident_id, "tenant": one.tenant}
+        if (await connection.execute(_OPEN, values)).scalar_one():
+            return []
+        reference = f"{lease.channel} {one.id}"
+        return await owed_to_tenant(connection, one.incident_id, one.tenant, now, reference)
 
     def _sent(self, lease: Lease, proof: Proof) -> NotificationSentV1:
         notification = lease.notification

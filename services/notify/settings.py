@@ -44,6 +44,10 @@ class Settings(ServiceSettings):
         default_factory=dict, description='switch rows, e.g. {"uk_gdpr": true, "pci": false}'
     )
 
+    alarm_seconds: float = Field(
+        5.0, gt=0, description="seconds between looks for obligations whose time runs out"
+    )
+
     sender: str = Field("security@localhost", description="From of the e-mail notices")
     smtp_host: str | None = None
     smtp_port: int = Field(587, ge=1, le=65535)

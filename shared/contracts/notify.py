@@ -9,8 +9,8 @@ from shared.contracts.base import Contract, Instant
 
 __all__ = [
     "AffectedCustomersIdentifiedV1", "CustomersNotifiedV1", "NotificationCorrectedV1",
-    "NotificationSentV1", "ObligationDecidedV1", "ObligationEvent", "ObligationIdentifiedV1",
-    "ObligationMetV1", "ObligationOverdueV1", "ObligationWaivedV1",
+    "NotificationSentV1", "ObligationDecidedV1", "ObligationDueSoonV1", "ObligationEvent",
+    "ObligationIdentifiedV1", "ObligationMetV1", "ObligationOverdueV1", "ObligationWaivedV1",
 ]  # fmt: skip
 
 
@@ -137,6 +137,16 @@ class ObligationWaivedV1(ObligationEvent):
     reason: str
     owner: str
     approver: str
+
+
+class ObligationDueSoonV1(ObligationEvent):
+    """A part of its time is over and it is not met (§4.1)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.due_soon"
+
+    level: Literal["half", "four_fifths", "two_hours"]
+    due_at: Instant
+    state: str
 
 
 class ObligationOverdueV1(ObligationEvent):

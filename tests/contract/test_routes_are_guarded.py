@@ -13,11 +13,12 @@ pytestmark = pytest.mark.contract
 OPEN = {"/livez", "/readyz", "/startupz", "/metrics", "/openapi.json"}
 # A load balancer asks a collector for its health, a webhook's sender for consent: without a key.
 OPEN_OF = {
+    "notify": {"/v1/feeds/{secret}.ics"},  # calendars send no token: the address is the key
     "ingest": {
         "/services/collector/health",
         "/services/collector/health/1.0",
         "/v1/cloudevents",  # OPTIONS only
-    }
+    },
 }
 
 

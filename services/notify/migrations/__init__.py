@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0002"
+HEAD = "0003"

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notify.affected_lists import listed_tenants, newest_list
 from services.notify.incidents import Incident
 from services.notify.inventory_keeper import InventoryKeeper
-from services.notify.obligations.conditions import Condition
 from services.notify.obligations.identify import (
     AffectedParty,
     Holder,
@@ -25,12 +24,13 @@ from services.notify.obligations.identify import (
     identify,
     withdrawn,
 )
+from services.notify.obligations.record import obligation_json, parse_obligation
 from services.notify.obligations.regimes import CLOCKS, Regimes
-from shared.clock import parse_instant, rfc3339
+from services.notify.obligations.steps import refresh_board, submissions
 from shared.contracts.notify import ObligationIdentifiedV1
 from shared.ids import derived_id
 
-__all__ = ["ObligationBook", "obligation_id", "obligation_json"]
+__all__ = ["ObligationBook", "obligation_id"]
 
 _CURRENT = text(
     "SELECT DISTINCT ON (obligation_id) obligation_id, revision, detail, digest FROM obligations"
@@ -69,7 +69,8 @@ class ObligationBook:
             return []
         parties = await self._parties(connection, incident.id)
         stated = (await connection.execute(_STATED, {"incident": incident.id})).scalar()
-        facts = _facts(incident, json.loads(stated) if stated else {})
+        done = await submissions(connection, incident.id)
+        facts = _facts(incident, json.loads(stated) if stated else {}, done)
         rows = (await connection.execute(_CURRENT, {"incident": incident.id})).all()
         current = {row.obligation_id: row for row in rows}
         known = {_key(json.loads(row.detail)) for row in rows}
@@ -80,12 +81,17 @@ class ObligationBook:
         for key, row in current.items():
             if key not in found:
                 why = "the tenant is not on the newest affected list any more"
-                found[key] = withdrawn(_parse(row.detail), why)
-        return [
-            message
-            for key, obligation in found.items()
-            if (message := await _revise(connection, incident.id, key, obligation, current, at))
-        ]
+                found[key] = withdrawn(parse_obligation(json.loads(row.detail)), why)
+        changed: dict[UUID, Obligation] = {}
+        messages = []
+        for key, obligation in found.items():
+            revised, message = await _revise(connection, incident.id, key, obligation, current, at)
+            if revised:
+                changed[key] = obligation
+            if message is not None:
+                messages.append(message)
+        await refresh_board(connection, incident.id, changed)
+        return messages
 
     async def _parties(
         self, connection: AsyncConnection, incident_id: UUID
@@ -121,12 +127,17 @@ def obligation_id(incident_id: UUID, obligation: Obligation) -> UUID:
     )
 
 
-def _facts(incident: Incident, stated: Mapping[str, object]) -> IncidentFacts:
+def _facts(
+    incident: Incident,
+    stated: Mapping[str, object],
+    done: Mapping[tuple[str, str, str], datetime],
+) -> IncidentFacts:
     """Return what is known: the clocks that cases recorded, and what a person stated last."""
     clocks = {name: incident.instant(f"{name}_at") for name in CLOCKS}
     return IncidentFacts(
         clocks={name: at for name, at in clocks.items() if at is not None},
         inputs={**incident.facts.get("inputs", {}), **stated},
+        submissions=done,
     )
 
 
@@ -137,12 +148,13 @@ async def _revise(
     obligation: Obligation,
     current: dict[UUID, Any],
     at: datetime,
-) -> ObligationIdentifiedV1 | None:
+) -> tuple[bool, ObligationIdentifiedV1 | None]:
+    """Return whether a revision was written, and what is to be told of it."""
     detail = json.dumps(obligation_json(obligation), sort_keys=True)
     digest = hashlib.sha256(detail.encode()).hexdigest()
     known = current.get(key)
     if known is not None and known.digest == digest:
-        return None
+        return False, None
     revision = known.revision + 1 if known else 1
     await connection.execute(
         _INSERT,
@@ -160,8 +172,8 @@ async def _revise(
         },
     )
     if obligation.state is ObligationState.NOT_REQUIRED or obligation.holder is Holder.CUSTOMER:
-        return None  # nothing for us to do
-    return ObligationIdentifiedV1(
+        return True, None  # nothing for us to do
+    return True, ObligationIdentifiedV1(
         event_id=derived_id("obligation-identified", key, revision),
         occurred_at=at,
         obligation_id=key,
@@ -175,52 +187,4 @@ async def _revise(
         due_at=obligation.due_at,
         state=obligation.state.value,
         basis=obligation.basis,
-    )
-
-
-def obligation_json(obligation: Obligation) -> dict[str, Any]:
-    """Return *obligation* as it is stored and shown."""
-    arguable = obligation.latest_arguable
-    return {
-        "regime": obligation.regime,
-        "regime_version": obligation.regime_version,
-        "phase": obligation.phase,
-        "recipient": obligation.recipient,
-        "tenant": obligation.tenant,
-        "state": obligation.state.value,
-        "clock": obligation.clock,
-        "clock_at": rfc3339(obligation.clock_at),
-        "due_at": rfc3339(obligation.due_at),
-        "latest_arguable": rfc3339(arguable) if arguable else None,
-        "internal_target": obligation.internal_target,
-        "provisional": obligation.provisional,
-        "basis": obligation.basis,
-        "trigger": [
-            {"what": c.what, "holds": c.holds, "because": c.because} for c in obligation.trigger
-        ],
-        "source": obligation.source,
-        "holder": obligation.holder.value,
-        "content": list(obligation.content),
-        "late_reasons_required": obligation.late_reasons_required,
-        "repeats": obligation.repeats,
-        "tzdb": obligation.tzdb,
-        "calendars": list(obligation.calendars),
-    }
-
-
-def _parse(detail: str) -> Obligation:
-    given = json.loads(detail)
-    arguable = given["latest_arguable"]
-    return Obligation(
-        **{
-            **given,
-            "state": ObligationState(given["state"]),
-            "clock_at": parse_instant(given["clock_at"]),
-            "due_at": parse_instant(given["due_at"]),
-            "latest_arguable": parse_instant(arguable) if arguable else None,
-            "trigger": tuple(Condition(**condition) for condition in given["trigger"]),
-            "holder": Holder(given.get("holder", Holder.PROVIDER)),
-            "content": tuple(given.get("content", ())),
-            "calendars": tuple(given.get("calendars", ())),
-        }
     )

@@ -1,0 +1,260 @@
+"""What people do with an obligation: one verb a step (§4.1, §7)."""
+
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.notify import incidents
+from services.notify.obligations.lifecycle import Kind, Step
+from services.notify.obligations.record import obligation_json
+from services.notify.obligations.steps import Kept, NotTakenError, read, take
+from services.notify.state import READERS, snapshot
+from shared.auth import Principal, Role, allow
+from shared.clock import rfc3339
+from shared.cloudevents import outgoing
+from shared.contracts.base import Instant
+from shared.outbox import enqueue
+from shared.problems import ProblemError
+from shared.zones import zone_names
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["obligations"])
+
+_DRAFTERS = (Role.LEGAL, Role.INCIDENT_COMMUNICATIONS, Role.SECURITY_RESPONSE)
+Reason = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class DecideBody(_Body):
+    """Whether what could not be ruled out is owed."""
+
+    required: bool
+    reason: Reason
+
+
+class DraftBody(_Body):
+    """What is to be submitted, by the names of the content that the regime asks for."""
+
+    content: dict[str, Annotated[str, Field(max_length=20_000)]] = Field(max_length=60)
+
+
+class SubmitBody(_Body):
+    """That it was handed in, and what the other side gave for it."""
+
+    submitted_at: Instant
+    reference: str = Field(min_length=1, max_length=500, description="number of the portal, …")
+    late_reason: str = Field("", max_length=2000)
+
+
+class AcknowledgeBody(_Body):
+    """That the recipient has it."""
+
+    reference: str = Field("", max_length=500)
+
+
+class ReasonBody(_Body):
+    """Why."""
+
+    reason: Reason
+
+
+class HoldBody(_Body):
+    """A hold to a date or of days from a statement, or a delay in days."""
+
+    authority: str = Field(min_length=1, max_length=500)
+    reference: str = Field("", max_length=500)
+    tz: str
+    until: date | None = None
+    days: int | None = Field(None, ge=1, le=366)
+    stated_at: Instant | None = None
+    delay_days: int | None = Field(None, ge=1, le=366)
+
+    @model_validator(mode="after")
+    def _one(self) -> "HoldBody":
+        forms = [self.until is not None, self.days is not None, self.delay_days is not None]
+        if sum(forms) != 1 or (self.days is None) != (self.stated_at is None):
+            raise ValueError("one of until, days with stated_at, or delay_days")
+        if self.tz not in zone_names():
+            raise ValueError(f"there is no time zone {self.tz!r}")
+        return self
+
+
+@router.get("/v1/obligations/{obligation_id}", summary="One obligation, its steps, where it stands")
+async def get_obligation(
+    request: Request, obligation_id: UUID, _: Annotated[Principal, allow(*READERS)]
+) -> dict[str, Any]:
+    async with snapshot(request.state.engine) as connection:
+        return _shown(await _found(connection, obligation_id))
+
+
+@router.post("/v1/obligations/{obligation_id}/decide", summary="Required, or not, with reason (I7)")
+async def decide(
+    request: Request,
+    obligation_id: UUID,
+    body: DecideBody,
+    principal: Annotated[Principal, allow(Role.LEGAL)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.DECIDE, principal, body)
+
+
+@router.post(
+    "/v1/obligations/{obligation_id}/draft", summary="Write it; a new draft undoes approval"
+)
+async def draft(
+    request: Request,
+    obligation_id: UUID,
+    body: DraftBody,
+    principal: Annotated[Principal, allow(*_DRAFTERS)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.DRAFT, principal, body)
+
+
+@router.post("/v1/obligations/{obligation_id}/approve", summary="Approve what another wrote")
+async def approve(
+    request: Request, obligation_id: UUID, principal: Annotated[Principal, allow(Role.LEGAL)]
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.APPROVE, principal, None)
+
+
+@router.post(
+    "/v1/obligations/{obligation_id}/submit", summary="It was handed in; late needs a reason"
+)
+async def submit(
+    request: Request,
+    obligation_id: UUID,
+    body: SubmitBody,
+    principal: Annotated[Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.SUBMIT, principal, body)
+
+
+@router.post("/v1/obligations/{obligation_id}/acknowledge", summary="The recipient has it")
+async def acknowledge(
+    request: Request,
+    obligation_id: UUID,
+    body: AcknowledgeBody,
+    principal: Annotated[Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.ACKNOWLEDGE, principal, body)
+
+
+@router.post("/v1/obligations/{obligation_id}/explain-late", summary="Why a notice went out late")
+async def explain_late(
+    request: Request,
+    obligation_id: UUID,
+    body: ReasonBody,
+    principal: Annotated[Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.EXPLAIN_LATE, principal, body)
+
+
+@router.post("/v1/obligations/{obligation_id}/hold", summary="An authority holds or delays it")
+async def hold(
+    request: Request,
+    obligation_id: UUID,
+    body: HoldBody,
+    principal: Annotated[Principal, allow(Role.LEGAL)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.HOLD, principal, body)
+
+
+@router.post("/v1/obligations/{obligation_id}/lift-hold", summary="The hold is over")
+async def lift_hold(
+    request: Request,
+    obligation_id: UUID,
+    body: ReasonBody,
+    principal: Annotated[Principal, allow(Role.LEGAL)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.LIFT_HOLD, principal, body)
+
+
+@router.post("/v1/obligations/{obligation_id}/propose-waiver", summary="Not to be met, and why")
+async def propose_waiver(
+    request: Request,
+    obligation_id: UUID,
+    body: ReasonBody,
+    principal: Annotated[Principal, allow(Role.LEGAL, Role.SECURITY_RESPONSE)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.PROPOSE_WAIVER, principal, body)
+
+
+@router.post("/v1/obligations/{obligation_id}/approve-waiver", summary="By another person (I6)")
+async def approve_waiver(
+    request: Request,
+    obligation_id: UUID,
+    principal: Annotated[Principal, allow(Role.EXECUTIVE_INCIDENT_MANAGER)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.APPROVE_WAIVER, principal, None)
+
+
+async def _found(connection: Any, obligation_id: UUID) -> Kept:
+    kept = await read(connection, obligation_id)
+    if kept is None:
+        raise ProblemError(404, "not_found", "There is no such obligation.")
+    return kept
+
+
+async def _take(
+    request: Request,
+    obligation_id: UUID,
+    kind: Kind,
+    principal: Principal,
+    body: BaseModel | None,
+) -> dict[str, Any]:
+    state = request.state
+    detail = body.model_dump(mode="json", exclude_none=True) if body else {}
+    async with state.engine.begin() as connection:
+        found = await _found(connection, obligation_id)
+        incident = await incidents.lock(connection, found.incident_id)
+        kept = await _found(connection, obligation_id)  # only under the lock does it hold still
+        step = Step(kind=kind, at=state.clock(), by=principal.id, detail=detail)
+        try:
+            after, told = await take(connection, kept, step, state.regimes)
+        except NotTakenError as error:
+            unmet = [{"code": one.code, "detail": one.detail} for one in error.unmet]
+            raise ProblemError(
+                409, f"obligation_not_{kind.value}", "The step cannot be taken so.", unmet=unmet
+            ) from error
+        if kind is Kind.SUBMIT and incident is not None:  # later phases run from here
+            told += await state.book.evaluate(connection, incident, state.clock())
+        await enqueue(connection, [outgoing(one, source="notify") for one in told])
+    state.wake()
+    return _shown(after)
+
+
+def _shown(kept: Kept) -> dict[str, Any]:
+    standing = kept.standing
+    return {
+        "obligation_id": str(kept.id),
+        "incident_id": str(kept.incident_id),
+        **obligation_json(kept.obligation),
+        "stage": standing.stage.value,
+        "due_at": rfc3339(standing.due_at),
+        "basis": standing.basis,
+        "draft": dict(standing.content),
+        "missing": list(standing.missing),
+        "author": standing.author,
+        "approved_by": standing.approved_by,
+        "submitted_at": standing.submitted_at and rfc3339(standing.submitted_at),
+        "reference": standing.reference,
+        "late": standing.late,
+        "late_reason": standing.late_reason,
+        "hold": standing.hold and dict(standing.hold),
+        "waiver": standing.waiver and dict(standing.waiver),
+        "steps": [
+            {
+                "kind": step.kind.value,
+                "at": rfc3339(step.at),
+                "by": step.by,
+                "detail": dict(step.detail),
+            }
+            for step in kept.steps
+        ],
+    }

@@ -1,0 +1,274 @@
+"""Steps as kept: append one if nothing speaks against it, and bring the board in line."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.obligations.identify import Holder, Obligation
+from services.notify.obligations.lifecycle import (
+    Kind,
+    Standing,
+    Step,
+    Unmet,
+    alarms,
+    refusals,
+    stands,
+)
+from services.notify.obligations.record import parse_obligation
+from services.notify.obligations.regimes import HoldKind, Regimes
+from shared.clock import rfc3339
+from shared.contracts.base import Contract
+from shared.contracts.notify import ObligationDecidedV1, ObligationMetV1, ObligationWaivedV1
+from shared.ids import derived_id
+
+__all__ = [
+    "Kept", "NotTakenError", "owed_to_tenant", "read", "refresh_board", "submissions", "take",
+]  # fmt: skip
+
+_ONE = text(
+    "SELECT DISTINCT ON (obligation_id) obligation_id, incident_id, revision, detail"
+    " FROM obligations WHERE obligation_id = :id ORDER BY obligation_id, revision DESC"
+)
+_STEPS = text(
+    "SELECT obligation_id, step, kind, at, by_whom, detail FROM obligation_steps"
+    " WHERE obligation_id = ANY(:ids) ORDER BY obligation_id, step"
+)
+_ADD = text(
+    "INSERT INTO obligation_steps (obligation_id, step, kind, at, by_whom, detail)"
+    " VALUES (:id, :step, :kind, :at, :by, :detail)"
+)
+_BOARD = text(
+    """
+    INSERT INTO obligation_board AS b (obligation_id, incident_id, regime, phase, recipient, tenant,
+        holder, stage, provisional, internal_target, held, late_reason_missing, clock_at, due_at,
+        next_alarm_at)
+    VALUES (:id, :incident, :regime, :phase, :recipient, :tenant, :holder, :stage, :provisional,
+        :target, :held, :unexplained, :clock_at, :due_at, :alarm)
+    ON CONFLICT (obligation_id) DO UPDATE SET stage = excluded.stage,
+        provisional = excluded.provisional, internal_target = excluded.internal_target,
+        held = excluded.held, late_reason_missing = excluded.late_reason_missing,
+        -- Alarms that were given for this due time are not given again.
+        next_alarm_at = CASE WHEN excluded.next_alarm_at IS NULL THEN NULL
+            WHEN b.due_at = excluded.due_at AND b.clock_at = excluded.clock_at
+                AND b.next_alarm_at IS NOT NULL THEN b.next_alarm_at
+            ELSE excluded.next_alarm_at END,
+        clock_at = excluded.clock_at, due_at = excluded.due_at
+    """
+)
+_SUBMITTED = text(
+    "SELECT DISTINCT ON (s.obligation_id) s.obligation_id, s.detail FROM obligation_steps s"
+    " JOIN obligation_board b USING (obligation_id)"
+    " WHERE b.incident_id = :incident AND s.kind = 'submit' ORDER BY s.obligation_id, s.step DESC"
+)
+_PLACES = text(
+    "SELECT obligation_id, regime, phase, tenant FROM obligation_board"
+    " WHERE incident_id = :incident"
+)
+_TO_TENANT = text(
+    "SELECT obligation_id FROM obligation_board WHERE incident_id = :incident"
+    " AND tenant = :tenant AND recipient = 'tenant' AND holder = 'provider'"
+    " AND stage IN ('triggered', 'drafted', 'approved', 'undecided') ORDER BY obligation_id"
+)
+
+
+class NotTakenError(Exception):
+    """The step was refused, for the reasons in ``unmet``."""
+
+    def __init__(self, unmet: Sequence[Unmet]) -> None:
+        super().__init__("; ".join(one.detail for one in unmet))
+        self.unmet = tuple(unmet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An obligation, what was done about it, and where it stands."""
+
+    id: UUID
+    incident_id: UUID
+    obligation: Obligation
+    steps: tuple[Step, ...]
+
+    @property
+    def standing(self) -> Standing:
+        return stands(self.obligation, self.steps)
+
+
+async def read(connection: AsyncConnection, obligation_id: UUID) -> Kept | None:
+    """Return the obligation as it is now; None for an unknown one."""
+    row = (await connection.execute(_ONE, {"id": obligation_id})).one_or_none()
+    if row is None:
+        return None
+    steps = await _steps(connection, [obligation_id])
+    return Kept(
+        id=obligation_id,
+        incident_id=row.incident_id,
+        obligation=parse_obligation(json.loads(row.detail)),
+        steps=steps.get(obligation_id, ()),
+    )
+
+
+async def take(
+    connection: AsyncConnection, kept: Kept, step: Step, regimes: Regimes
+) -> tuple[Kept, list[Contract]]:
+    """Append *step* and return what stands then, and what is to be told; NotTakenError if refused.
+
+    The caller holds the incident's lock.
+    """
+    unmet = refusals(kept.obligation, kept.standing, step, hold_kind(kept.obligation, regimes))
+    if unmet:
+        raise NotTakenError(unmet)
+    return await _add(connection, kept, step)
+
+
+async def owed_to_tenant(
+    connection: AsyncConnection, incident_id: UUID, tenant: str, at: datetime, reference: str
+) -> list[Contract]:
+    """Mark what was owed to *tenant* as submitted by the notice that it was sent at *at*."""
+    rows = await connection.execute(_TO_TENANT, {"incident": incident_id, "tenant": tenant})
+    told: list[Contract] = []
+    for row in rows.all():
+        kept = await read(connection, row.obligation_id)
+        if kept is not None:
+            detail = {"submitted_at": rfc3339(at), "reference": reference}
+            step = Step(kind=Kind.SUBMIT, at=at, by="system", detail=detail)
+            told += (await _add(connection, kept, step))[1]
+    return told
+
+
+async def _add(connection: AsyncConnection, kept: Kept, step: Step) -> tuple[Kept, list[Contract]]:
+    number = len(kept.steps) + 1
+    await connection.execute(
+        _ADD,
+        {
+            "id": kept.id,
+            "step": number,
+            "kind": step.kind.value,
+            "at": step.at,
+            "by": step.by,
+            "detail": json.dumps(dict(step.detail), sort_keys=True),
+        },
+    )
+    after = Kept(
+        id=kept.id,
+        incident_id=kept.incident_id,
+        obligation=kept.obligation,
+        steps=(*kept.steps, step),
+    )
+    await refresh_board(connection, kept.incident_id, {kept.id: kept.obligation})
+    return after, _told(after, step, number)
+
+
+async def refresh_board(
+    connection: AsyncConnection, incident_id: UUID, obligations: Mapping[UUID, Obligation]
+) -> None:
+    """Write where *obligations* stand now."""
+    steps = await _steps(connection, list(obligations))
+    rows = [
+        _board_row(incident_id, key, obligation, stands(obligation, steps.get(key, ())))
+        for key, obligation in obligations.items()
+    ]
+    if rows:
+        await connection.execute(_BOARD, rows)
+
+
+async def submissions(
+    connection: AsyncConnection, incident_id: UUID
+) -> dict[tuple[str, str, str], datetime]:
+    """Return when which phase was submitted, by regime, phase and tenant ("": the operator)."""
+    places = (await connection.execute(_PLACES, {"incident": incident_id})).all()
+    by_id = {row.obligation_id: (row.regime, row.phase, row.tenant or "") for row in places}
+    rows = (await connection.execute(_SUBMITTED, {"incident": incident_id})).all()
+    found = {}
+    for row in rows:
+        at = datetime.fromisoformat(json.loads(row.detail)["submitted_at"])
+        found[by_id[row.obligation_id]] = at
+    return found
+
+
+def hold_kind(obligation: Obligation, regimes: Regimes) -> HoldKind:
+    """Return what an authority may do to this duty; nothing for a row that is gone."""
+    kinds = {row.id: row.hold for row in regimes.rows}
+    return kinds.get(obligation.regime, HoldKind.NONE)
+
+
+async def _steps(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, tuple[Step, ...]]:
+    rows = (await connection.execute(_STEPS, {"ids": list(ids)})).all()
+    found: dict[UUID, tuple[Step, ...]] = {}
+    for row in rows:
+        step = Step(kind=Kind(row.kind), at=row.at, by=row.by_whom, detail=json.loads(row.detail))
+        found[row.obligation_id] = (*found.get(row.obligation_id, ()), step)
+    return found
+
+
+def _board_row(
+    incident_id: UUID, key: UUID, obligation: Obligation, standing: Standing
+) -> dict[str, Any]:
+    ours = obligation.holder is Holder.PROVIDER
+    first = alarms(obligation.clock_at, standing.due_at)
+    return {
+        "id": key,
+        "incident": incident_id,
+        "regime": obligation.regime,
+        "phase": obligation.phase,
+        "recipient": obligation.recipient,
+        "tenant": obligation.tenant,
+        "holder": obligation.holder.value,
+        "stage": standing.stage.value,
+        "provisional": obligation.provisional,
+        "target": obligation.internal_target,
+        "held": standing.hold is not None,
+        "unexplained": standing.late and not standing.late_reason,
+        "clock_at": obligation.clock_at,
+        "due_at": standing.due_at,
+        "alarm": first[0][0] if ours and standing.open and first else None,
+    }
+
+
+def _told(kept: Kept, step: Step, number: int) -> list[Contract]:
+    """Return the contract of a step that others act on."""
+    one, standing = kept.obligation, kept.standing
+    common: dict[str, Any] = {
+        "event_id": derived_id("obligation-step", kept.id, number),
+        "occurred_at": step.at,
+        "obligation_id": kept.id,
+        "incident_id": kept.incident_id,
+        "regime": one.regime,
+        "phase": one.phase,
+        "recipient": one.recipient,
+        "tenant": one.tenant,
+    }
+    match step.kind:
+        case Kind.DECIDE:
+            decision = "required" if step.detail["required"] else "not_required"
+            return [
+                ObligationDecidedV1(
+                    **common, decision=decision, reason=step.detail["reason"], decided_by=step.by
+                )
+            ]
+        case Kind.SUBMIT:
+            return [
+                ObligationMetV1(
+                    **common,
+                    met_at=standing.submitted_at or step.at,
+                    due_at=standing.due_at,
+                    reference=standing.reference,
+                    late_reason=standing.late_reason,
+                )
+            ]
+        case Kind.APPROVE_WAIVER if standing.waiver is not None:
+            return [
+                ObligationWaivedV1(
+                    **common,
+                    reason=standing.waiver["reason"],
+                    owner=standing.waiver["by"],
+                    approver=step.by,
+                )
+            ]
+        case _:
+            return []
