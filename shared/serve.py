@@ -1,9 +1,10 @@
 """Run a service until SIGTERM: first unready, then drained, then closed."""
 
+import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -28,12 +29,21 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(settings_class: type[S], create_app: Callable[[S], FastAPI]) -> None:
-    """Run the service; ends the process with one sentence when its settings are wrong."""
+def serve(
+    settings_class: type[S],
+    create_app: Callable[[S], FastAPI],
+    check: Callable[[S], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Run the service; ends the process with one sentence when its settings are wrong.
+
+    *check* is for what only a look at the world can tell of them: it raises SettingsError.
+    """
     try:
         settings = load_settings(settings_class)
         configure_logging(settings.service, settings.log_level)
         app = create_app(settings)
+        if check is not None:
+            asyncio.run(check(settings))
     except SettingsError as error:
         sys.exit(f"{settings_class.service}: {error}")
     config = uvicorn.Config(

@@ -526,10 +526,12 @@ def cases_rebuild(
     ] = None,
 ) -> None:
     """Make every view anew from the log; exit code 2 if they were not what the log says."""
+    from tocsin.case_keys import keks_of
     from tocsin.home import Home
     from tocsin.rebuild import rebuild
 
-    outcome = _run(rebuild(database_url or _admin_url(Home(home))))
+    place = Home(home)
+    outcome = _run(rebuild(database_url or _admin_url(place), keks_of(place)))
     console.print(outcome.sentence, style=None if outcome.code == 0 else "red", markup=False)
     sys.exit(outcome.code)
 

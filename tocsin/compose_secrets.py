@@ -8,6 +8,7 @@ mode of the file.
 from pathlib import Path
 
 from shared.topology import SERVICES, role_name
+from tocsin.case_keys import MASTER_KEY, new_master_key
 from tocsin.embedded.secret_files import SecretFiles
 from tocsin.stack import authorization
 from tocsin.tokens import LocalIssuer
@@ -34,6 +35,8 @@ def write_secrets(folder: Path, database: str = DATABASE) -> list[Path]:
             f"{service}.database-url", f"postgresql://{role_name(service)}:{password}@{database}"
         )
     secrets.get("ingest.key-pepper")
+    if not secrets.path(MASTER_KEY).exists():
+        secrets.put(MASTER_KEY, new_master_key())
     secrets.put("nats.authorization.conf", authorization(secrets).rstrip("\n"))
     issuer = LocalIssuer(folder)
     written = sorted(path for path in folder.iterdir() if path.is_file())

@@ -7,6 +7,8 @@ from services.cases.advance import GapError
 from services.cases.fingerprint import state_hash
 from services.cases.rebuild import RebuildRunsError
 from services.cases.rebuild import rebuild as make_anew
+from services.cases.sealing.kek import Keks
+from services.cases.sealing.vault import Vault
 from shared.db import create_engine
 from shared.errors import UserError
 from tocsin.verify import INTACT, TAMPERED, Outcome
@@ -14,7 +16,7 @@ from tocsin.verify import INTACT, TAMPERED, Outcome
 __all__ = ["rebuild"]
 
 
-async def rebuild(url: str) -> Outcome:
+async def rebuild(url: str, keks: Keks) -> Outcome:
     """Rebuild the views of the database; UserError when it does not answer.
 
     The platform may go on running: people read the live views, which go on, until the new ones
@@ -22,7 +24,7 @@ async def rebuild(url: str) -> Outcome:
     """
     engine = create_engine(url, "cases", pool_size=1)
     try:
-        rebuilt = await make_anew(engine)
+        rebuilt = await make_anew(engine, Vault(engine, keks))
     except RebuildRunsError as error:
         raise UserError(f"the views were not rebuilt: {error}") from error
     except (TimeoutError, OSError, SQLAlchemyError, asyncpg.PostgresError, GapError) as error:

@@ -16,12 +16,12 @@ import httpx
 from shared.ids import jitter
 from shared.topology import IDENTITIES, SERVICES, role_name
 from tocsin.bootstrap import bootstrap
+from tocsin.case_keys import MASTER_KEY, new_log_key, new_master_key
 from tocsin.embedded.errors import PlatformError
 from tocsin.embedded.platform import EmbeddedPlatform
 from tocsin.embedded.ports import LOOPBACK, claim_port
 from tocsin.embedded.secret_files import SecretFiles
 from tocsin.home import Home, Running
-from tocsin.log_key import new_log_key
 from tocsin.nats_config import new_nkey_seed, public_key, render_authorization
 from tocsin.prepare import Order, prepare
 from tocsin.supervisor import Child, Event, Supervisor
@@ -68,6 +68,14 @@ def log_key(secrets: SecretFiles) -> Path:
     path = secrets.path("cases.log-key")
     if not path.exists():
         secrets.put(path.name, new_log_key())
+    return path
+
+
+def master_key(secrets: SecretFiles) -> Path:
+    """Return the file of the key that wraps the data keys, made the first time it is asked for."""
+    path = secrets.path(MASTER_KEY)
+    if not path.exists():
+        secrets.put(path.name, new_master_key())
     return path
 
 
@@ -206,6 +214,7 @@ class Stack:
             "TOCSIN_JWKS_FILE": str(self.issuer.jwks_file),
             "TOCSIN_KEY_PEPPER_FILE": str(secrets.path("ingest.key-pepper")),
             "TOCSIN_LOG_KEY_FILE": str(log_key(secrets)),
+            "TOCSIN_MASTER_KEY_FILE": str(master_key(secrets)),
             "PYTHONUNBUFFERED": "1",
         }
         return Child(

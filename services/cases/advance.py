@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from services.cases.evidence.projection import EvidenceBatch
-from services.cases.postgres import COLUMNS, recorded
+from services.cases.postgres import COLUMNS, opened
 from services.cases.review.projection import ReviewBatch
 from services.cases.rows import Rows, save, save_splits
+from services.cases.sealing.vault import Vault
 from services.cases.store import Recorded, RecordedEvidence, RecordedReview
 from services.cases.views.links import other_end
 
@@ -32,13 +33,14 @@ async def cursor_of(driver: Any, name: str) -> int:
     return position
 
 
-async def advance(driver: Any, name: str, limit: int) -> tuple[int, int]:
+async def advance(driver: Any, vault: Vault, name: str, limit: int) -> tuple[int, int]:
     """Project up to *limit* events in the caller's transaction; return count and position.
 
     The tables are those on the connection's search path. GapError when positions are missing.
     """
     cursor = await cursor_of(driver, name)
-    events = [recorded(row) for row in await driver.fetch(_NEXT, cursor, limit)]
+    # After the lock: what makes rows anew without what was erased comes before or after this.
+    events = await opened(vault, await driver.fetch(_NEXT, cursor, limit), driver, now=True)
     if not events:
         return 0, cursor
     last = cursor + len(events)

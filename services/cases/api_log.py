@@ -124,6 +124,7 @@ async def bundle(
     read = await read_all(request, principal, items, purpose) if evidence else frozenset()
     found = await export(
         state.engine,
+        state.vault,
         state.checkpointer,
         incident_id,
         items,

@@ -36,6 +36,7 @@ AUDITORS = (Role.AUDITOR, Role.SECURITY_RESPONSE)
 
 Reader = Annotated[Principal, allow(*READERS)]
 Auditor = Annotated[Principal, allow(*AUDITORS)]
+Sealed = Annotated[bool, Query(description="`data` as they are stored, which proofs are over")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 After = Annotated[int, Query(ge=0, le=2**62)]
 AfterVersion = Annotated[int, Query(ge=0, lt=2**31)]
@@ -56,9 +57,13 @@ async def workflow(_: Reader) -> dict[str, Any]:
 
 @router.get("/v1/events", summary="The log, in its one order")
 async def log(
-    request: Request, principal: Auditor, after: After = 0, limit: Limit = 100
+    request: Request,
+    principal: Auditor,
+    after: After = 0,
+    limit: Limit = 100,
+    sealed: Sealed = False,
 ) -> dict[str, Any]:
-    found: list[Document] = await request.state.queries.log(after, limit)
+    found: list[Document] = await request.state.queries.log(after, limit, sealed=sealed)
     shown = await request.state.sight.withheld(principal, found, request.state.clock())
     items = [event_for(principal, event) for event in shown]
     return {"items": items, "next_after": found[-1]["position"] if found else after}
@@ -179,16 +184,18 @@ async def reads(
     return {"items": found, "next_after": found[-1]["read_id"] if found else after}
 
 
-@router.get("/v1/incidents/{incident_id}/events", summary="Its events, as they are stored")
+@router.get("/v1/incidents/{incident_id}/events", summary="Its events, with all that they say")
 async def events(
     request: Request,
     incident_id: UUID,
     principal: Auditor,
     after: AfterVersion = 0,
     limit: Limit = 200,
+    sealed: Sealed = False,
 ) -> dict[str, Any]:
-    found: list[Document] = await request.state.queries.stream(incident_id, after, limit)
-    if not found and not await request.state.queries.stream(incident_id, 0, 1):
+    queries: Queries = request.state.queries
+    found = await queries.stream(incident_id, after, limit, sealed=sealed)
+    if not found and not await queries.stream(incident_id, 0, 1):
         raise unknown()
     items = [event_for(principal, event) for event in found]
     return {"items": items, "next_after": found[-1]["version"] if found else after}

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from fastapi import Depends, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases import (
     api_commands,
+    api_erasures,
     api_incident,
     api_log,
     api_metrics,
@@ -39,6 +41,9 @@ from services.cases.review import api as api_review
 from services.cases.review.opener import Opener
 from services.cases.review.queries import ReviewQueries
 from services.cases.saved import SavedViews
+from services.cases.sealing.eraser import Eraser
+from services.cases.sealing.kek import load_keks
+from services.cases.sealing.vault import Vault
 from services.cases.settings import Settings
 from services.cases.snapshot import Snapshots
 from services.cases.split import Splitter
@@ -53,8 +58,9 @@ from shared.reconcile import Reconciler
 from shared.settings import require
 from shared.topology import consumer
 
-__all__ = ["State", "create_app"]
+__all__ = ["State", "check_keys", "create_app"]
 
+ERASER_SECONDS = 10.0  # the same: an erasure is finished by whoever asked for it
 SPLIT_SECONDS = 10.0  # only after a crash there is anything to do
 DESCRIPTION = (
     "The incident: an append-only log of what happened, the commands that add to it, and the views"
@@ -68,6 +74,7 @@ class State(ServiceState):
     engine: AsyncEngine
     bus: Bus
     clock: Clock
+    vault: Vault
     store: EventStore
     queries: Queries
     history: History
@@ -76,6 +83,7 @@ class State(ServiceState):
     work_lists: WorkLists
     durations: Durations
     sight: Sight
+    eraser: Eraser
     projector: Projector
     noticed: Callable[[], None]
     checkpointer: Checkpointer
@@ -84,8 +92,17 @@ class State(ServiceState):
     reviews: ReviewQueries
 
 
+async def check_keys(settings: Settings) -> None:
+    """Refuse (SettingsError) a master key that opens none of the keys in the database."""
+    engine = create_engine(require(settings, "database_url"), "cases", pool_size=1)
+    try:
+        await Vault(engine, load_keks(settings.master_key_file)).check()
+    finally:
+        await engine.dispose()
+
+
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
-    """Return the service that *settings* describe; SettingsError without a database.
+    """Return the service that *settings* describe; SettingsError without a database or key.
 
     CasePolicyError for a case-management policy that cannot be taken.
     """
@@ -93,14 +110,16 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     case_policy = load(settings.case_policy_file or SHIPPED)
     seed = settings.nats_nkey_seed.get_secret_value() if settings.nats_nkey_seed else None
     key_file = settings.log_key_file
+    keks = load_keks(settings.master_key_file)
     signer = load_signer(settings.log_origin, key_file) if key_file else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         engine = create_engine(database_url, "cases")
-        store = PostgresStore(engine, settings.max_waiting_appends)
+        vault = Vault(engine, keks)
+        store = PostgresStore(engine, vault, settings.max_waiting_appends)
         try:
-            projector = Projector(engine)
+            projector = Projector(engine, vault)
             async with (
                 Bus(settings.nats_url, "cases", seed) as bus,
                 Leader(engine, LEADER_KEY) as leader,
@@ -116,7 +135,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     project.wake()
                     sign.wake()
 
-                queries = Queries(engine)
+                queries = Queries(engine, vault)
+                sight = Sight(engine, store)
+                retention = timedelta(days=settings.record_retention_days)
+                eraser = Eraser(engine, vault, store, projector, sight, retention, noticed)
                 splitter = Splitter(store, queries, noticed)
                 reviews = ReviewQueries(engine)
                 opener = Opener(store, reviews, noticed)
@@ -127,6 +149,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     project.run(),
                     sign.run(),
                     *kept.work,
+                    Reconciler("cases-eraser", eraser.once, ERASER_SECONDS).run(),
                     Reconciler("cases-splitter", splitter.once, SPLIT_SECONDS).run(),
                     Reconciler("cases-reviews", opener.once, SPLIT_SECONDS).run(),
                     consume(bus, consumer("cases-escalations"), told.on_escalations),
@@ -136,18 +159,21 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         checks={
                             "database": lambda: database_problem(engine, "cases", HEAD),
                             "broker": bus.problem,
+                            "keys": vault.problem,
                         },
                         engine=engine,
                         bus=bus,
                         clock=clock,
+                        vault=vault,
                         store=store,
                         queries=queries,
-                        history=History(engine),
-                        snapshots=Snapshots(engine),
+                        history=History(engine, vault),
+                        snapshots=Snapshots(engine, vault),
                         saved_views=SavedViews(engine),
                         work_lists=WorkLists(engine),
                         durations=Durations(engine),
-                        sight=Sight(engine, store),
+                        sight=sight,
+                        eraser=eraser,
                         projector=projector,
                         noticed=noticed,
                         checkpointer=checkpointer,
@@ -169,6 +195,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     )
     for part in (
         api_commands,
+        api_erasures,
         api_queue,
         api_incident,
         api_views,

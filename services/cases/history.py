@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.cases.domain.incident import fold
 from services.cases.domain.state import Incident
 from services.cases.evidence.view import project_evidence
-from services.cases.postgres import COLUMNS, recorded
+from services.cases.postgres import COLUMNS, opened
+from services.cases.sealing.vault import Vault
 from services.cases.store import Recorded, RecordedEvidence
 from services.cases.views import Document
 from services.cases.views.links import other_end
@@ -69,8 +70,8 @@ class Past:
 class History:
     """Reads; never writes."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, vault: Vault) -> None:
+        self._engine, self._vault = engine, vault
 
     async def past(self, incident_id: UUID, moment: Moment) -> Past:
         """Return the incident as it was at *moment*; NotYetError when there is nothing then."""
@@ -80,9 +81,15 @@ class History:
             # locked before the snapshot is taken, or a rebuild's new rows would be later than it.
             await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             await connection.execute(text("LOCK TABLE evidence IN ACCESS SHARE MODE"))
+            driver: Any = (await connection.get_raw_connection()).driver_connection
             limits: dict[str, Any] = {"id": incident_id, "at": moment.at or _FAR}
-            rows = (await connection.execute(_OWN, {**limits, "version": version})).mappings()
-            own = [r for r in map(recorded, rows) if isinstance(r, Recorded)]
+
+            async def events(statement: Any, given: dict[str, Any]) -> list[Any]:
+                rows = (await connection.execute(statement, given)).mappings().all()
+                return await opened(self._vault, rows, driver)
+
+            found = await events(_OWN, {**limits, "version": version})
+            own = [r for r in found if isinstance(r, Recorded)]
             if not own or (moment.version is not None and own[-1].version != moment.version):
                 raise NotYetError(str(incident_id))
             before = _LAST
@@ -93,14 +100,10 @@ class History:
             named = {**limits, "name": str(incident_id)}
             others = [
                 r
-                for r in map(recorded, (await connection.execute(_OTHERS, named)).mappings())
+                for r in await events(_OTHERS, named)
                 if isinstance(r, Recorded) and other_end(r.event) == incident_id
             ]
-            items = [
-                r
-                for r in map(recorded, (await connection.execute(_ITEMS, limits)).mappings())
-                if isinstance(r, RecordedEvidence)
-            ]
+            items = [r for r in await events(_ITEMS, limits) if isinstance(r, RecordedEvidence)]
         document = document_from(incident_id, sorted((*own, *others), key=lambda r: r.position))
         if document is None:
             raise NotYetError(str(incident_id))

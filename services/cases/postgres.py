@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,10 +11,14 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.cases.codec import decode
-from services.cases.evidence.codec import EVIDENCE_TYPES, decode_evidence, encode_any
+from services.cases.aggregates import name_of, stored_form
+from services.cases.codec import Encoded, Stored, decode, key_ids, plain_of
+from services.cases.domain.events import Event
+from services.cases.evidence.codec import EVIDENCE_TYPES, decode_evidence
 from services.cases.ledger.group import Ask, GroupCommit, Result
 from services.cases.review.codec import REVIEW_TYPES, decode_review
+from services.cases.sealing.box import Keys, Subject, put_away, subjects
+from services.cases.sealing.vault import Vault
 from services.cases.store import (
     AnyEvent,
     AnyRecorded,
@@ -31,14 +35,16 @@ from services.cases.store import (
 )
 from shared.ids import uuid7
 
-__all__ = ["COLUMNS", "PostgresStore", "recorded"]
+__all__ = ["COLUMNS", "PostgresStore", "keys_for", "opened", "recorded"]
 
 MAX_WAITING = 64
 COLUMNS = "position, stream_id, version, event_id, type, schema, data, recorded_at"
 PAGE = 500
 TRIES, PAUSE = 40, 0.05
+SEALINGS = 3  # of one append, each time because a key was destroyed meanwhile
+KEY_DESTROYED = "TC004"
 
-_APPEND = "SELECT * FROM append_many($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+_APPEND = f"SELECT * FROM append_sealed({', '.join(f'${n}' for n in range(1, 15))})"  # noqa: S608 - numbers only
 _FIND = (
     "SELECT digest, stream_id, first_version, last_version, last_position"
     " FROM commands WHERE command_id = $1"
@@ -46,7 +52,7 @@ _FIND = (
 _TYPES = (
     "SELECT type FROM events WHERE stream_id = $1 AND version BETWEEN $2 AND $3 ORDER BY version"
 )
-_READ = "SELECT version, type, schema, data FROM events WHERE stream_id = $1 ORDER BY version"
+_READ = f"SELECT {COLUMNS} FROM events WHERE stream_id = $1 ORDER BY version"  # noqa: S608 - constants only
 _AFTER = f"SELECT {COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"  # noqa: S608 - constants only
 _STREAM = (
     f"SELECT {COLUMNS} FROM events WHERE stream_id = $1 AND version > $2"  # noqa: S608 - constants only
@@ -62,18 +68,37 @@ _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 T = TypeVar("T")
 
 
-def recorded(row: Any) -> AnyRecorded:
+def recorded(row: Any, keys: Keys) -> AnyRecorded:
     """Return the event in a row of COLUMNS; its type says of which aggregate it is."""
     place = {
         name: row[name]
         for name in ("position", "stream_id", "version", "event_id", "type", "recorded_at")
     }
-    stored = (row["type"], row["schema"], row["data"])
+    stored = Stored(row["type"], row["schema"], row["data"], row["stream_id"], row["event_id"])
     if row["type"] in EVIDENCE_TYPES:
-        return RecordedEvidence(**place, event=decode_evidence(*stored))
+        return RecordedEvidence(**place, event=decode_evidence(stored, keys))
     if row["type"] in REVIEW_TYPES:
-        return RecordedReview(**place, event=decode_review(*stored))
-    return Recorded(**place, event=decode(*stored))
+        return RecordedReview(**place, event=decode_review(stored, keys))
+    return Recorded(**place, event=decode(stored, keys))
+
+
+async def opened(
+    vault: Vault, rows: Sequence[Any], driver: Any = None, *, now: bool = False
+) -> list[AnyRecorded]:
+    """Return the events in *rows* of COLUMNS, whatever keys they need looked up at once.
+
+    *now*: a key that is destroyed already, on any replica, opens nothing (`Vault.keys`).
+    """
+    keys = await keys_for(vault, rows, driver, now=now)
+    return [recorded(row, keys) for row in rows]
+
+
+async def keys_for(
+    vault: Vault, rows: Sequence[Any], driver: Any = None, *, now: bool = False
+) -> Keys:
+    """Return the keys that open *rows* of COLUMNS."""
+    ids = {key_id for row in rows for key_id in key_ids(row["schema"], row["data"])}
+    return await vault.keys(ids, driver, now=now) if ids else {}
 
 
 def _result(ask: Ask, row: Any) -> Result:
@@ -106,8 +131,8 @@ def _check_committed(driver: Any) -> None:
 class PostgresStore:
     """The event store of production."""
 
-    def __init__(self, engine: AsyncEngine, max_waiting: int = MAX_WAITING) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, vault: Vault, max_waiting: int = MAX_WAITING) -> None:
+        self._engine, self._vault = engine, vault
         self._max_waiting = max_waiting
         self._waiting = 0
         self._group = GroupCommit(self._commit, self._let_go)
@@ -132,28 +157,32 @@ class PostgresStore:
         rows = await self._ask(lambda d: d.fetch(_READ, stream_id))
         if rows and (rows[0]["type"] in EVIDENCE_TYPES or rows[0]["type"] in REVIEW_TYPES):
             return History((), 0)  # an id of another aggregate is no incident
-        events = tuple(decode(r["type"], r["schema"], r["data"]) for r in rows)
+        found = await opened(self._vault, rows)
+        events = tuple(r.event for r in found if isinstance(r, Recorded))
         return History(events, rows[-1]["version"] if rows else 0)
 
     async def read_evidence(self, stream_id: UUID) -> EvidenceHistory:
         rows = await self._ask(lambda d: d.fetch(_READ, stream_id))
         if rows and rows[0]["type"] not in EVIDENCE_TYPES:
             return EvidenceHistory((), 0)
-        events = tuple(decode_evidence(r["type"], r["schema"], r["data"]) for r in rows)
+        found = await opened(self._vault, rows)
+        events = tuple(r.event for r in found if isinstance(r, RecordedEvidence))
         return EvidenceHistory(events, rows[-1]["version"] if rows else 0)
 
     async def read_review(self, stream_id: UUID) -> ReviewHistory:
         rows = await self._ask(lambda d: d.fetch(_READ, stream_id))
         if rows and rows[0]["type"] not in REVIEW_TYPES:
             return ReviewHistory((), 0)
-        events = tuple(decode_review(r["type"], r["schema"], r["data"]) for r in rows)
+        found = await opened(self._vault, rows)
+        events = tuple(r.event for r in found if isinstance(r, RecordedReview))
         return ReviewHistory(events, rows[-1]["version"] if rows else 0)
 
     async def find(self, command_id: UUID, digest: str) -> Appended | None:
         row = await self._ask(lambda d: d.fetchrow(_FIND, command_id))
         if row is None:
             return None
-        if row["digest"] != digest:
+        # In clear: from before digests were keyed.
+        if row["digest"] not in (digest, await self._vault.digest(digest)):
             raise CommandReusedError(str(command_id))
         return Appended(
             stream_id=row["stream_id"],
@@ -174,21 +203,59 @@ class PostgresStore:
     ) -> Appended:
         if self._waiting >= self._max_waiting:
             raise OverloadedError(f"{self._waiting} appends wait for the log")
-        ask = Ask(
-            stream_id=stream_id,
-            events=events,
-            encoded=[encode_any(event) for event in events],
-            expected=expected,
-            command_id=command_id,
-            digest=digest,
-        )
         self._waiting += 1
-        answer = self._group.submit(ask)
+        answer = asyncio.create_task(
+            self._append(stream_id, events, expected, command_id, await self._vault.digest(digest))
+        )
         answer.add_done_callback(self._answered)
         # A caller who goes away must not leave a COMMIT half asked (delivery reference §3.2).
         return await asyncio.shield(answer)
 
-    def _answered(self, answer: asyncio.Future[Appended]) -> None:
+    async def _append(
+        self,
+        stream_id: UUID,
+        events: Sequence[AnyEvent],
+        expected: int,
+        command_id: UUID,
+        digest: str,
+    ) -> Appended:
+        for _ in range(SEALINGS):
+            encoded, ids, keys = await self._sealed(stream_id, events)
+            ask = Ask(
+                stream_id=stream_id,
+                events=events,
+                encoded=encoded,
+                event_ids=ids,
+                keys=keys,
+                expected=expected,
+                command_id=command_id,
+                digest=digest,
+            )
+            try:
+                return await self._group.submit(ask)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != KEY_DESTROYED:
+                    raise
+                self._vault.destroyed()
+        raise OverloadedError("keys are being destroyed faster than events can be sealed")
+
+    async def _sealed(
+        self, stream_id: UUID, events: Sequence[AnyEvent]
+    ) -> tuple[list[Encoded], list[UUID], frozenset[str]]:
+        """Return *events* as they are stored, with their ids and the keys that sealed them."""
+        encoded, ids, used = [], [uuid7() for _ in events], set[str]()
+        for event, event_id in zip(events, ids, strict=True):
+            incident_id = stream_id if isinstance(event, Event) else event.incident_id
+            plain = plain_of(event)
+            of: Mapping[Subject, tuple[str, bytes]] = {}
+            if persons := subjects(type(event), plain):
+                of = await self._vault.for_sealing(incident_id, stream_id, persons)
+                used |= {key_id for key_id, _ in of.values()}
+            put_away(type(event), plain, (stream_id, event_id, name_of(event)), of)
+            encoded.append(stored_form(event, plain))
+        return encoded, ids, frozenset(used)
+
+    def _answered(self, answer: asyncio.Task[Appended]) -> None:
         self._waiting -= 1
         if not answer.cancelled():
             answer.exception()  # seen, even if whoever asked is gone
@@ -201,6 +268,7 @@ class PostgresStore:
             for nth, encoded in enumerate(ask.encoded, start=1)
         ]
         arguments = (
+            [UUID(key_id) for key_id in frozenset().union(*(ask.keys for ask in asks))],
             [ask.stream_id for ask in asks],
             [ask.expected for ask in asks],
             [ask.command_id for ask in asks],
@@ -208,7 +276,7 @@ class PostgresStore:
             [len(ask.events) for ask in asks],
             [of for of, _, _, _ in flat],
             [nth for _, nth, _, _ in flat],
-            [uuid7() for _ in flat],
+            [event_id for ask in asks for event_id in ask.event_ids],
             [encoded.type for _, _, _, encoded in flat],
             [encoded.schema for _, _, _, encoded in flat],
             [encoded.data for _, _, _, encoded in flat],
@@ -251,13 +319,13 @@ class PostgresStore:
 
     async def after(self, position: int, limit: int) -> Sequence[AnyRecorded]:
         rows = await self._ask(lambda d: d.fetch(_AFTER, position, limit))
-        return [recorded(row) for row in rows]
+        return await opened(self._vault, rows)
 
     async def stream_after(
         self, stream_id: UUID, version: int, limit: int
     ) -> Sequence[AnyRecorded]:
         rows = await self._ask(lambda d: d.fetch(_STREAM, stream_id, version, limit))
-        return [recorded(row) for row in rows]
+        return await opened(self._vault, rows)
 
     @asynccontextmanager
     async def alone(self, what: str) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.advance import LIVE, GapError, advance
+from services.cases.sealing.vault import Vault
 
 __all__ = ["GapError", "Projector"]
 
@@ -20,8 +21,8 @@ _position = Gauge("tocsin_cases_projected_position", "Position that the views ha
 class Projector:
     """Runs the views forward; `reached` gives readers their own writes."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, vault: Vault) -> None:
+        self._engine, self._vault = engine, vault
         self._running = asyncio.Lock()
         self._moved = asyncio.Condition()
         self.position = 0
@@ -31,7 +32,7 @@ class Projector:
         async with self._running, self._engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             async with driver.transaction():
-                done, position = await advance(driver, LIVE, BATCH)
+                done, position = await advance(driver, self._vault, LIVE, BATCH)
         await self._announce(position)
         return done
 

@@ -158,6 +158,7 @@ def to_contract(incident: Incident, recorded: Recorded) -> IncidentEvent:
             | e.AccessGranted()
             | e.AccessRevoked()
             | e.GlassBroken()
+            | e.PersonalDataErased()
         ):
             return IncidentUpdatedV1(**common, event=recorded.type.removesuffix(".v1"))
         case _:

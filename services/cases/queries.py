@@ -9,11 +9,13 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.cases.aggregates import ALL_TYPES, id_name
+from services.cases.codec import Stored, key_ids, open_plain
 from services.cases.domain.accuracy import Counts
-from services.cases.evidence.codec import EVIDENCE_TYPES
 from services.cases.filters import Filters
 from services.cases.need_to_know import VISIBLE
-from services.cases.review.codec import REVIEW_TYPES
+from services.cases.sealing.box import Keys
+from services.cases.sealing.vault import Vault
 from services.cases.views import Document
 from services.cases.views.indicators import OUTCOMES
 
@@ -80,26 +82,23 @@ class Row:
     document: Document
 
 
-def _aggregate(type_: str) -> str:
-    """Return the name of the id of the aggregate that an event of *type_* belongs to."""
-    if type_ in EVIDENCE_TYPES:
-        return "evidence_id"
-    return "review_id" if type_ in REVIEW_TYPES else "incident_id"
-
-
-def _raw(row: Any) -> Document:
-    """Return an event of the log as it is stored, its data not interpreted."""
+def _raw(row: Any, keys: Keys | None) -> Document:
+    """Return an event of the log; without *keys* its data as they are stored, sealed."""
     fields = dict(row._mapping)
-    fields["data"] = orjson.loads(fields["data"])
-    fields[_aggregate(fields["type"])] = fields.pop("stream_id")
+    if keys is None:
+        fields["data"] = orjson.loads(fields["data"])
+    else:
+        stored = Stored(row.type, row.schema, row.data, row.stream_id, row.event_id)
+        fields["data"] = open_plain(ALL_TYPES, stored, keys)
+    fields[id_name(row.type)] = fields.pop("stream_id")
     return fields
 
 
 class Queries:
     """Reads; never writes."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, vault: Vault) -> None:
+        self._engine, self._vault = engine, vault
 
     async def _rows(self, statement: Any, **values: Any) -> Sequence[Any]:
         async with self._engine.connect() as connection:
@@ -174,17 +173,24 @@ class Queries:
         """Return the position that the views have reached."""
         return int((await self._rows(_PROJECTED))[0].position)
 
-    async def log(self, after: int, limit: int) -> list[Document]:
-        """Return events of the log beyond a position."""
-        return [_raw(r) for r in await self._rows(_LOG, after=after, limit=limit)]
+    async def _events(self, rows: Sequence[Any], sealed: bool) -> list[Document]:
+        if sealed:
+            return [_raw(row, None) for row in rows]
+        keys = await self._vault.keys(k for row in rows for k in key_ids(row.schema, row.data))
+        return [_raw(row, keys) for row in rows]
+
+    async def log(self, after: int, limit: int, *, sealed: bool = False) -> list[Document]:
+        """Return events of the log beyond a position; *sealed*: as they are stored."""
+        return await self._events(await self._rows(_LOG, after=after, limit=limit), sealed)
 
     async def leaf(self, position: int) -> bytes:
         """Return the leaf hash of the event at *position*; empty at position 0."""
         rows = await self._rows(_LEAF, position=position)
         return bytes(rows[0].hash) if rows else b""
 
-    async def stream(self, incident_id: UUID, after: int, limit: int) -> list[Document]:
-        """Return events of one incident beyond a version."""
-        return [
-            _raw(r) for r in await self._rows(_STREAM, id=incident_id, after=after, limit=limit)
-        ]
+    async def stream(
+        self, incident_id: UUID, after: int, limit: int, *, sealed: bool = False
+    ) -> list[Document]:
+        """Return events of one incident beyond a version; *sealed*: as they are stored."""
+        rows = await self._rows(_STREAM, id=incident_id, after=after, limit=limit)
+        return await self._events(rows, sealed)

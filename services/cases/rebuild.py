@@ -25,6 +25,7 @@ from services.cases.advance import LIVE, NEXT, GapError, advance, cursor_of
 from services.cases.fingerprint import VIEWS, Fingerprints, fingerprints
 from services.cases.refold import PATIENCE, Folder, Made, others_until, page, rest_until
 from services.cases.rows import INSERT_INCIDENT, TIMELINE_COLUMNS, WORK_COLUMNS
+from services.cases.sealing.vault import Vault
 
 __all__ = ["RebuildRunsError", "Rebuilt", "rebuild"]
 
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 
 _POSITION = "SELECT position FROM projections WHERE name = $1"
 _PLACE = "UPDATE projections SET position = $2 WHERE name = $1"
+_DESTROYED = "SELECT count(*) FROM data_keys WHERE destroyed_at IS NOT NULL"
 _REVISION = "SELECT version_num FROM migrations"
 
 
@@ -60,7 +62,7 @@ class Rebuilt:
         return [view for view in VIEWS if self.before[view] != self.after[view]]
 
 
-async def rebuild(engine: AsyncEngine) -> Rebuilt:
+async def rebuild(engine: AsyncEngine, vault: Vault) -> Rebuilt:
     """Make the views anew and put them in the place of the live ones; say whether they differed.
 
     RebuildRunsError when another one is at work. If it fails, the live views are as they were.
@@ -74,20 +76,21 @@ async def rebuild(engine: AsyncEngine) -> Rebuilt:
         if missing:
             raise RuntimeError(f"projected_views and VIEWS differ: {sorted(missing)}")
         revision = await writing.fetchval(_REVISION)
+        destroyed = await writing.fetchval(_DESTROYED)
         began = time.perf_counter()
         await writing.execute("SELECT next_views_begin()")
         try:
             # The names of the views now mean the new tables here; everything else is as it was.
             await writing.execute("SET search_path TO cases_next, cases")
             until = await reading.fetchval(_POSITION, LIVE)
-            await _fold(reading, writing, until)
+            await _fold(reading, writing, vault, until)
             await writing.execute("SELECT next_views_index()", timeout=PATIENCE)
-            await rest_until(reading, writing, until)
-            await _follow(reading, writing)
+            await rest_until(reading, vault, writing, until)
+            await _follow(reading, writing, vault)
             folded = time.perf_counter()
-            before, after = await _compare(reading, writing)
+            before, after = await _compare(reading, writing, vault)
             hashed = time.perf_counter()
-            position = await _swap(writing, revision)
+            position = await _swap(writing, vault, revision, destroyed)
         except BaseException:
             await asyncio.shield(_drop(engine))
             raise
@@ -125,18 +128,20 @@ async def _drop(engine: AsyncEngine) -> None:
         log.warning("what a rebuild began was left behind", exc_info=True)
 
 
-async def _fold(reading: Any, writing: Any, until: int) -> None:
+async def _fold(reading: Any, writing: Any, vault: Vault, until: int) -> None:
     """Fill the new tables with the log up to position *until*."""
     async with reading.transaction():
-        folder = Folder(await others_until(reading, until))
-    rows = await page(reading, (UUID(int=0), 0), until)
+        folder = Folder(await others_until(reading, vault, until))
+    found = await page(reading, vault, (UUID(int=0), 0), until)
     count, made = 0, Made()
-    while rows:
+    while rows := found.rows:
         count += len(rows)
         last = (rows[-1]["stream_id"], rows[-1]["version"])
         # PostgreSQL writes the page before and looks for the next one while this one is folded.
-        made, rows, _ = await asyncio.gather(
-            asyncio.to_thread(folder.take, rows), page(reading, last, until), _store(writing, made)
+        made, found, _ = await asyncio.gather(
+            asyncio.to_thread(folder.take, found),
+            page(reading, vault, last, until),
+            _store(writing, made),
         )
     await _store(writing, made)
     await _store(writing, folder.rest())
@@ -166,31 +171,31 @@ async def _store(driver: Any, made: Made) -> None:
             )
 
 
-async def _follow(reading: Any, writing: Any) -> None:
+async def _follow(reading: Any, writing: Any, vault: Vault) -> None:
     """Bring the new views within one step of the live ones, which move meanwhile."""
     for _ in range(ROUNDS):
         live = await reading.fetchval(_POSITION, LIVE)
-        if await _advance_to(writing, live) <= BATCH:
+        if await _advance_to(writing, vault, live) <= BATCH:
             return
     raise GapError("the log grows faster than it is projected")
 
 
-async def _advance_to(writing: Any, position: int) -> int:
+async def _advance_to(writing: Any, vault: Vault, position: int) -> int:
     """Project up to *position* exactly; return how many events that were."""
     done = 0
     while (left := position - await writing.fetchval(_POSITION, NEXT)) > 0:
         async with writing.transaction():
-            count, _ = await advance(writing, NEXT, min(BATCH, left))
+            count, _ = await advance(writing, vault, NEXT, min(BATCH, left))
         if not count:
             raise GapError(f"the log ends before position {position}, where the views are")
         done += count
     return done
 
 
-async def _compare(reading: Any, writing: Any) -> tuple[Fingerprints, Fingerprints]:
+async def _compare(reading: Any, writing: Any, vault: Vault) -> tuple[Fingerprints, Fingerprints]:
     """Return the hashes of the live views and of the new ones at one position."""
     async with reading.transaction(isolation="repeatable_read", readonly=True):
-        await _advance_to(writing, await reading.fetchval(_POSITION, LIVE))
+        await _advance_to(writing, vault, await reading.fetchval(_POSITION, LIVE))
         async with writing.transaction():
             before, after = await asyncio.gather(
                 fingerprints(reading, PATIENCE), fingerprints(writing, PATIENCE)
@@ -198,16 +203,18 @@ async def _compare(reading: Any, writing: Any) -> tuple[Fingerprints, Fingerprin
     return before, after
 
 
-async def _swap(writing: Any, revision: str) -> int:
+async def _swap(writing: Any, vault: Vault, revision: str, destroyed: int) -> int:
     """Put the new views in the place of the live ones; return their position."""
     for attempt in range(TRIES):
         try:
             async with writing.transaction():
                 live = await cursor_of(writing, LIVE)  # the live views stand still from here
                 while (left := live - await cursor_of(writing, NEXT)) > 0:
-                    await advance(writing, NEXT, min(BATCH, left))
+                    await advance(writing, vault, NEXT, min(BATCH, left))
                 if await cursor_of(writing, NEXT) != live:
                     raise GapError("the live views were set back meanwhile")
+                if await writing.fetchval(_DESTROYED) != destroyed:
+                    raise GapError("something was erased meanwhile, and is in the new views")
                 if await writing.fetchval(_REVISION) != revision:
                     raise GapError("the schema was migrated meanwhile")
                 await writing.execute("SELECT next_views_swap()")

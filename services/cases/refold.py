@@ -11,14 +11,16 @@ from typing import Any
 from uuid import UUID
 
 from services.cases.evidence.projection import EvidenceRows
-from services.cases.postgres import COLUMNS, recorded
+from services.cases.postgres import COLUMNS, keys_for, opened, recorded
 from services.cases.review.codec import REVIEW_TYPES
 from services.cases.review.projection import ReviewBatch
 from services.cases.rows import Entry, Opened, Rows, save_splits
+from services.cases.sealing.box import Keys
+from services.cases.sealing.vault import Vault
 from services.cases.store import Recorded, RecordedEvidence, RecordedReview
 from services.cases.views.links import change_other, other_end
 
-__all__ = ["PAGE", "PATIENCE", "Folder", "Made", "others_until", "page", "rest_until"]
+__all__ = ["PAGE", "PATIENCE", "Folder", "Made", "Page", "others_until", "page", "rest_until"]
 
 PAGE = 5_000
 PATIENCE = 6 * 3600.0  # seconds for one statement: an index over a large view takes its time
@@ -53,23 +55,32 @@ class Made:
     evidence: EvidenceRows = field(default_factory=EvidenceRows)
 
 
-async def others_until(driver: Any, position: int) -> Others:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of the log, and the keys that open them."""
+
+    rows: Sequence[Any]
+    keys: Keys
+
+
+async def others_until(driver: Any, vault: Vault, position: int) -> Others:
     """Return the events that concern two incidents, by the id of the other one, in log order."""
     found: dict[UUID, list[Recorded]] = defaultdict(list)
-    async for row in driver.cursor(_OTHERS, position, prefetch=PAGE, timeout=PATIENCE):
-        event = recorded(row)
-        if isinstance(event, Recorded) and (other := other_end(event.event)) is not None:
-            found[other].append(event)
+    cursor = await driver.cursor(_OTHERS, position, timeout=PATIENCE)
+    while rows := await cursor.fetch(PAGE, timeout=PATIENCE):
+        for event in await opened(vault, rows, driver):
+            if isinstance(event, Recorded) and (other := other_end(event.event)) is not None:
+                found[other].append(event)
     return found
 
 
-async def page(driver: Any, after: tuple[UUID, int], until: int) -> Sequence[Any]:
+async def page(driver: Any, vault: Vault, after: tuple[UUID, int], until: int) -> Page:
     """Return the next rows of the log up to position *until*, stream by stream."""
     rows: Sequence[Any] = await driver.fetch(_PAGE, *after, until, PAGE, timeout=PATIENCE)
-    return rows
+    return Page(rows, await keys_for(vault, rows, driver))
 
 
-async def rest_until(driver: Any, writing: Any, position: int) -> None:
+async def rest_until(driver: Any, vault: Vault, writing: Any, position: int) -> None:
     """Project what several streams may claim, in the log's order and into indexed tables.
 
     Reviews and what was split off: the first to name an id has it. They are few.
@@ -77,7 +88,7 @@ async def rest_until(driver: Any, writing: Any, position: int) -> None:
     after, types = 0, ["IncidentSplit.v1", "ReviewStarted.v1", *REVIEW_TYPES]
     while rows := await driver.fetch(_REST, types, after, position, PAGE, timeout=PATIENCE):
         after = rows[-1]["position"]
-        events = [recorded(row) for row in rows]
+        events = await opened(vault, rows, driver)
         of_incidents = [r for r in events if isinstance(r, Recorded)]
         async with writing.transaction():
             await ReviewBatch().apply(
@@ -100,11 +111,11 @@ class Folder:
         self._rows = Rows()
         self._evidence = EvidenceRows()
 
-    def take(self, rows: Sequence[Any]) -> Made:
+    def take(self, page: Page) -> Made:
         """Fold a page; return what it completes: the rows of a stream come with its last event."""
         made = Made()
-        for row in rows:
-            event = recorded(row)
+        for row in page.rows:
+            event = recorded(row, page.keys)
             if event.stream_id != self._key:
                 self._complete(made)
                 self._key = event.stream_id

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Gauge
 
+from services.cases.domain.events import PersonalDataErased
 from services.cases.domain.incident import Incident, evolve, fold
 from services.cases.evidence.publish import evidence_contract
 from services.cases.leader import Leader
@@ -87,6 +88,8 @@ class Relay:
     async def _incident_at(self, event: Recorded) -> Incident:
         """Return the incident as it was right after *event*."""
         version, incident = self._incidents.pop(event.stream_id, (0, None))
+        if isinstance(event.event, PersonalDataErased):
+            incident = None  # what is remembered may hold what was erased
         if incident is not None and version == event.version - 1:
             incident = evolve(incident, event.event)
         else:

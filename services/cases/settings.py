@@ -35,6 +35,19 @@ class Settings(ServiceSettings):
     checkpoint_seconds: float = Field(
         60.0, gt=0, le=3600, description="the longest time that an event stays unsigned"
     )
+    master_key_file: Path | None = Field(
+        None,
+        description=(
+            "64 hexadecimal digits a line: the first wraps the keys of personal data and evidence,"
+            " the others still open; required"
+        ),
+    )
+    record_retention_days: float = Field(
+        1826.0,
+        ge=0,
+        le=36500,
+        description="a confirmed incident is a record: nothing of it is erased for so many days",
+    )
     evidence_dir: Path | None = Field(
         None, description="where evidence is kept; without it the routes of evidence answer 503"
     )

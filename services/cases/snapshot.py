@@ -13,7 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.cases.need_to_know import VISIBLE
-from services.cases.postgres import COLUMNS, recorded
+from services.cases.postgres import COLUMNS, opened
+from services.cases.sealing.vault import Vault
 from services.cases.store import Recorded
 from services.cases.views import Document
 from services.cases.views.detail import project
@@ -46,8 +47,8 @@ class Page:
 class Snapshots:
     """Reads; never writes."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, vault: Vault) -> None:
+        self._engine, self._vault = engine, vault
 
     async def page(self, *, at: int, after: int, limit: int, person: str) -> Page:
         """Return incidents opened beyond position *after*, as they were at position *at*."""
@@ -58,8 +59,9 @@ class Snapshots:
             newer = [row.incident_id for row in rows if row.document is None]
             again: dict[UUID, Document] = {}
             if newer:
-                for row in (await connection.execute(_AGAIN, {"ids": newer, "at": at})).mappings():
-                    event = recorded(row)
+                found = await connection.execute(_AGAIN, {"ids": newer, "at": at})
+                driver = (await connection.get_raw_connection()).driver_connection
+                for event in await opened(self._vault, found.mappings().all(), driver):
                     if isinstance(event, Recorded):
                         again[event.stream_id] = project(again.get(event.stream_id), event)
         return Page(

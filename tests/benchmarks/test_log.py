@@ -30,7 +30,7 @@ from shared.ids import uuid7
 from shared.topology import role_name
 from tests.benchmarks.test_pipeline import fdatasync_ms
 from tests.support.incidents import NOW, SR
-from tests.support.ledger import new_signer
+from tests.support.ledger import new_signer, new_vault
 from tests.support.world import TEMPLATE, Cluster
 from tocsin.embedded.postgres import EmbeddedPostgres
 
@@ -71,7 +71,7 @@ def note() -> Event:
 async def ours(dsn: str) -> tuple[float, list[float]]:
     """Return events/s and each append's seconds, one event an append, a stream a writer."""
     engine = create_engine(dsn, "cases")
-    store, took = PostgresStore(engine), list[float]()
+    store, took = PostgresStore(engine, new_vault(engine)), list[float]()
     stop = time.monotonic() + SECONDS
 
     async def write() -> int:
@@ -130,7 +130,8 @@ async def test_appends_of_sixteen_writers(durable: Cluster) -> None:
 async def test_contended_appends_to_one_incident(durable: Cluster) -> None:
     await durable.sql(f"CREATE DATABASE contended TEMPLATE {TEMPLATE}")
     engine = create_engine(url(durable, "contended"), "cases")
-    store, stream, stop, won = PostgresStore(engine), uuid7(), time.monotonic() + 2, list[int]()
+    store = PostgresStore(engine, new_vault(engine))
+    stream, stop, won = uuid7(), time.monotonic() + 2, list[int]()
 
     async def write() -> None:
         version = 0
@@ -154,7 +155,7 @@ async def test_contended_appends_to_one_incident(durable: Cluster) -> None:
 async def test_verify(durable: Cluster, tmp_path: Path) -> None:
     await durable.sql(f"CREATE DATABASE verified TEMPLATE {TEMPLATE}")
     engine = create_engine(url(durable, "verified"), "cases")
-    store = PostgresStore(engine)
+    store = PostgresStore(engine, new_vault(engine))
     for _ in range(VERIFIED // 500):
         await store.append(
             uuid7(), [note() for _ in range(500)], expected=0, command_id=uuid7(), digest="d"

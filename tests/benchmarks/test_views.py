@@ -47,6 +47,7 @@ async def serving(world: World) -> AsyncIterator[httpx.AsyncClient]:
             "TOCSIN_CASES_PORT": str(port),
             "TOCSIN_DATABASE_URL": world.service_dsn("cases"),
             "TOCSIN_NATS_URL": "nats://127.0.0.1:1",
+            "TOCSIN_CASES_MASTER_KEY_FILE": str(world.master_key_file),
             "TOCSIN_JWKS_FILE": str(world.issuer.jwks_file),
             "TOCSIN_LOG_LEVEL": "ERROR",
             "TOCSIN_DRAIN_SECONDS": "1",
@@ -93,9 +94,9 @@ async def made_anew(world: World, total: int) -> None:
         )
     finally:
         await connection.close()
-    await rebuild(world.engine("cases"))
+    await rebuild(world.engine("cases"), world.vault)
     cpu = time.process_time()
-    made = await rebuild(world.engine("cases"))
+    made = await rebuild(world.engine("cases"), world.vault)
     cpu = time.process_time() - cpu
     assert (made.events, made.differing) == (total, [])
     whole = made.folded_seconds + made.hashed_seconds

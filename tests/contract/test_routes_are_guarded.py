@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from shared.auth import is_guarded
 from shared.topology import SERVICES
+from tests.support.sealing import master_key
 
 pytestmark = pytest.mark.contract
 OPEN = {"/livez", "/readyz", "/startupz", "/metrics", "/openapi.json"}
@@ -25,7 +26,9 @@ OPEN_OF = {
 def app_of(service: str) -> Any:
     settings = import_module(f"services.{service}.settings").Settings
     create = import_module(f"services.{service}.app").create_app
-    return create(settings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none")))
+    keys = {"master_key_file": master_key()} if "master_key_file" in settings.model_fields else {}
+    url = SecretStr("postgresql://nobody@127.0.0.1:1/none")
+    return create(settings(database_url=url, **keys))
 
 
 def routes_of(app: Any) -> list[Any]:

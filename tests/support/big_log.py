@@ -13,7 +13,6 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from services.cases.codec import encode
 from services.cases.domain import events as e
 from services.cases.domain.events import Event
 from services.cases.domain.vocabulary import State
@@ -21,6 +20,7 @@ from services.cases.ledger.leaf import leaf_of
 from shared.clock import rfc3339
 from tests.support.golden_events import one_of_each
 from tests.support.incidents import story
+from tests.support.sealing import in_clear
 
 __all__ = ["EACH", "SERVICES", "WORDS", "fill", "incident_of", "long_incident"]
 
@@ -69,7 +69,7 @@ def incident_of(number: int) -> UUID:
 
 
 def _template(event: Event) -> Template:
-    stored = encode(event)
+    stored = in_clear(event)
     before, after = _AT.split(stored.data, maxsplit=1)
     return Template(stored.type, stored.schema, before, after, event.actor.id)
 

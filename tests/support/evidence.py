@@ -5,23 +5,24 @@ that is there.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from services.cases.aggregates import name_of
+from services.cases.codec import SCHEMA
 from services.cases.domain.errors import NotAllowed
 from services.cases.domain.values import Actor
 from services.cases.domain.vocabulary import ActorKind
-from services.cases.evidence.codec import encode_evidence
 from services.cases.evidence.domain import commands as c
 from services.cases.evidence.domain.decide import decide
 from services.cases.evidence.domain.events import EvidenceEvent
 from services.cases.evidence.domain.item import Item, evolve, fold
 from services.cases.evidence.domain.vocabulary import EvidenceKind, RetentionClass
 from services.cases.evidence.store import storage_ref
+from tests.support.sealing import write_golden
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "evidence" / "golden"
 
@@ -139,19 +140,13 @@ def one_of_each() -> dict[str, EvidenceEvent]:
         c.DisposeEvidence(actor=EC2, now=LATER),
     )
     failed = collected(c.VerifyIntegrity(actor=SYS, now=NOW, found_sha256=OTHER, reason="scrub"))
-    return {encode_evidence(event).type: event for event in (*failed.events, *told.events)}
+    return {name_of(event): event for event in (*failed.events, *told.events)}
 
 
 def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
     for name, event in one_of_each().items():
-        stored = encode_evidence(event)
-        path = GOLDEN / f"{name}-{stored.schema}.json"
-        if not path.exists():
-            document = {
-                "type": stored.type, "schema": stored.schema, "data": json.loads(stored.data)
-            }  # fmt: skip
-            path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+        write_golden(GOLDEN / f"{name}-{SCHEMA}.json", event)
 
 
 if __name__ == "__main__":

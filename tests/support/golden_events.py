@@ -4,17 +4,18 @@
 that is there.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-from services.cases.codec import encode
+from services.cases.aggregates import name_of
+from services.cases.codec import SCHEMA
 from services.cases.domain import commands as c
 from services.cases.domain import events as e
 from services.cases.domain import vocabulary as v
 from services.cases.domain.vocabulary import State
 from tests.support.given import given
 from tests.support.incidents import LG, NOW, OTHER, REVIEW, SR, ST, SYS, command, detection, story
+from tests.support.sealing import write_golden
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "golden"
 
@@ -68,9 +69,17 @@ def one_of_each() -> dict[str, e.Event]:
         *given(*linked).when(command(c.UnlinkIncident, SR)),
         *given(*contained).when(command(c.RecordClock, LG)),
         *given(*contained).when(command(c.CorrectClock, LG)),
+        e.PersonalDataErased(
+            actor=LG,
+            at=NOW,
+            erasure_id=OTHER,
+            scope=v.ErasureScope.PERSON,
+            basis="data_subject_request",
+            reference="DSR-7",
+        ),
         e.SeverityReassessmentRequested(actor=SR, at=NOW, scope_version=2, reason="it grew"),
     ]
-    each = {encode(event).type: event for event in reversed(found)}
+    each = {name_of(event): event for event in reversed(found)}
     closed = each["IncidentClosed.v1"]
     assert isinstance(closed, e.IncidentClosed)
     # The checklist has grown since its fixture was written; old ones stay readable.
@@ -112,28 +121,20 @@ def grown() -> dict[str, e.Event]:
         replace(action, kind=v.ActionKind.PROTECTION, services=("mail",)),
         replace(fact, kind=v.FactKind.OBLIGATION_MET, subject_id=OTHER, standing=v.Standing.MET),
     ]
-    return {encode(event).type: event for event in found}
+    return {name_of(event): event for event in found}
 
 
 def fixtures() -> dict[str, e.Event]:
-    """Return file stem → the event that its fixture holds."""
-    first = {f"{name}-{encode(event).schema}": event for name, event in one_of_each().items()}
-    later = {f"{name}-{encode(event).schema}-grown": event for name, event in grown().items()}
+    """Return file stem → the event that a fixture of today's schema holds."""
+    first = {f"{name}-{SCHEMA}": event for name, event in one_of_each().items()}
+    later = {f"{name}-{SCHEMA}-grown": event for name, event in grown().items()}
     return first | later
 
 
 def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
     for stem, event in fixtures().items():
-        stored = encode(event)
-        path = GOLDEN / f"{stem}.json"
-        if not path.exists():
-            document = {
-                "type": stored.type,
-                "schema": stored.schema,
-                "data": json.loads(stored.data),
-            }
-            path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+        write_golden(GOLDEN / f"{stem}.json", event)
 
 
 if __name__ == "__main__":

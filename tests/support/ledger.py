@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from services.cases.ledger.checkpoints import Checkpointer
 from services.cases.ledger.keys import Signer, load_signer
 from services.cases.postgres import PostgresStore
+from services.cases.sealing.kek import Keks
+from services.cases.sealing.vault import Vault
 from shared.ids import uuid7
 from tests.support.incidents import story
 from tests.support.world import World
-from tocsin.log_key import new_log_key
+from tocsin.case_keys import new_log_key
 
 __all__ = ["ORIGIN", "checkpointer", "key_path", "new_signer", "write"]
 
+_KEK = bytes(32)  # one for all: a database may be opened again
 ORIGIN = "tocsin/cases"
 
 
@@ -31,9 +36,14 @@ def checkpointer(world: World, signer: Signer) -> Checkpointer:
     return Checkpointer(world.engine("cases"), signer, 1e-9)
 
 
+def new_vault(engine: AsyncEngine) -> Vault:
+    """Return the vault of a database that nobody else seals in."""
+    return Vault(engine, Keks([_KEK]))
+
+
 async def write(world: World, incidents: int = 1) -> int:
     """Append *incidents* whole stories; return the log's last position."""
-    store, position = PostgresStore(world.engine("cases")), 0
+    store, position = PostgresStore(world.engine("cases"), world.vault), 0
     for _ in range(incidents):
         appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
         position = appended.last_position

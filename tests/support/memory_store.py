@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from services.cases.codec import decode
-from services.cases.evidence.codec import EVIDENCE_TYPES, decode_evidence, encode_any
-from services.cases.review.codec import REVIEW_TYPES, decode_review
+from services.cases.evidence.domain.events import EvidenceEvent
+from services.cases.review.domain.events import ReviewEvent
 from services.cases.store import (
     AnyEvent,
     AnyRecorded,
@@ -24,6 +23,7 @@ from services.cases.store import (
     VersionConflict,
 )
 from shared.ids import uuid7
+from tests.support.sealing import keys_of, opened, sealed
 
 
 class MemoryStore:
@@ -87,7 +87,7 @@ class MemoryStore:
         if current != expected:
             raise VersionConflict(current)
         for event in events:
-            stored = encode_any(event)
+            stored = sealed(event)
             current += 1
             place: dict[str, Any] = {
                 "position": len(self.log) + 1,
@@ -97,13 +97,13 @@ class MemoryStore:
                 "type": stored.type,
                 "recorded_at": datetime.now(UTC),
             }
-            raw = (stored.type, stored.schema, stored.data)
-            if stored.type in EVIDENCE_TYPES:
-                self.log.append(RecordedEvidence(**place, event=decode_evidence(*raw)))
-            elif stored.type in REVIEW_TYPES:
-                self.log.append(RecordedReview(**place, event=decode_review(*raw)))
+            read = opened(stored, keys_of(event))
+            if isinstance(read, EvidenceEvent):
+                self.log.append(RecordedEvidence(**place, event=read))
+            elif isinstance(read, ReviewEvent):
+                self.log.append(RecordedReview(**place, event=read))
             else:
-                self.log.append(Recorded(**place, event=decode(*raw)))
+                self.log.append(Recorded(**place, event=read))
         appended = Appended(
             stream_id=stream_id,
             first_version=expected + 1,

@@ -4,17 +4,17 @@
 that is there.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from services.cases.aggregates import name_of
+from services.cases.codec import SCHEMA
 from services.cases.domain.errors import NotAllowed
 from services.cases.domain.values import SYSTEM, Actor
 from services.cases.domain.vocabulary import AttackVector, Severity
-from services.cases.review.codec import encode_review
 from services.cases.review.domain import commands as c
 from services.cases.review.domain.decide import decide
 from services.cases.review.domain.events import ReviewEvent
@@ -26,6 +26,7 @@ from services.cases.review.domain.vocabulary import (
     ReviewState,
 )
 from tests.support.incidents import ACTION, EM, NOW, SR, ST
+from tests.support.sealing import write_golden
 
 GOLDEN = Path(__file__).resolve().parents[1] / "unit" / "cases" / "review" / "golden"
 
@@ -156,21 +157,13 @@ def one_of_each() -> dict[str, ReviewEvent]:
         *submitted.when(order(c.RescheduleImprovementItem, SR)),
         *submitted.when(order(c.CompleteImprovementItem, ST)),
     ]
-    return {encode_review(event).type: event for event in found}
+    return {name_of(event): event for event in found}
 
 
 def main() -> None:
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for event in one_of_each().values():
-        stored = encode_review(event)
-        path = GOLDEN / f"{stored.type}-{stored.schema}.json"
-        if not path.exists():
-            document = {
-                "type": stored.type,
-                "schema": stored.schema,
-                "data": json.loads(stored.data),
-            }
-            path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+    for name, event in one_of_each().items():
+        write_golden(GOLDEN / f"{name}-{SCHEMA}.json", event)
 
 
 if __name__ == "__main__":

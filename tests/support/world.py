@@ -16,6 +16,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.cases.sealing.kek import load_keks
+from services.cases.sealing.vault import Vault
 from shared.bus import Bus
 from shared.db import create_engine
 from shared.ids import new_secret, uuid7
@@ -24,6 +26,7 @@ from shared.settings import ServiceSettings
 from shared.topology import IDENTITIES, SERVICES, role_name
 from tests.support.waiting import until
 from tocsin.bootstrap import bootstrap
+from tocsin.case_keys import new_master_key
 from tocsin.embedded.nats import EmbeddedNats
 from tocsin.embedded.postgres import EmbeddedPostgres
 from tocsin.nats_config import new_nkey_seed, public_key, render_authorization
@@ -70,6 +73,9 @@ class World:
         self.broker = broker
         self.database = f"w_{uuid7().hex}"
         self.issuer = LocalIssuer(folder)
+        self.master_key_file = folder / "master.key"
+        self.master_key_file.write_text(new_master_key())
+        self._vault: Vault | None = None
         self._engines: dict[str, AsyncEngine] = {}
         self.seeds: dict[str, str] = {}
 
@@ -95,7 +101,16 @@ class World:
             "jwks_file": self.issuer.jwks_file,
             "drain_seconds": 2.0,
         }
+        if "master_key_file" in cls.model_fields:
+            values["master_key_file"] = self.master_key_file
         return cls(**{**values, **overrides})
+
+    @property
+    def vault(self) -> Vault:
+        """Return the keys under which cases seals; one for the whole world."""
+        if self._vault is None:
+            self._vault = Vault(self.engine("cases"), load_keks(self.master_key_file))
+        return self._vault
 
     def token(self, subject: str, *roles: str, tenant: str | None = None) -> str:
         return self.issuer.issue(subject, roles, tenant=tenant)

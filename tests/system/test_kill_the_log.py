@@ -18,6 +18,7 @@ import pytest
 
 from services.cases.ledger.keys import load_signer
 from tests.support.waiting import until
+from tocsin.case_keys import keks_of
 from tocsin.rebuild import rebuild
 from tocsin.stack import Stack, StackOptions
 from tocsin.verify import verify_database
@@ -107,7 +108,7 @@ async def test_the_log_keeps_its_word(place: Path, capsys: pytest.CaptureFixture
         outcome = await verify_database(stack.platform.dsn, key, note)
         assert outcome.code == 0, outcome.sentence
         await projected(stack)
-        views = await rebuild(stack.platform.dsn)
+        views = await rebuild(stack.platform.dsn, keks_of(stack.home))
         assert views.code == 0, views.sentence
     with capsys.disabled():
         print(

@@ -1,15 +1,23 @@
 """What happened to an incident: facts in the past tense, each with who and when.
 
 Stored for ever: a field is only ever added with a default; anything else is a new schema version
-with an upcaster in `codec` and a golden fixture in tests/unit/cases/golden.
+with an upcaster in `codec` and a golden fixture in tests/unit/cases/golden. A field of text says
+what it may hold about people (`personal`): that decides under which keys it is sealed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
+from services.cases.domain.personal import (
+    FreeData,
+    FreeText,
+    Person,
+    Plain,
+    PlainData,
+    PlainTable,
+    Value,
+)
 from services.cases.domain.values import Actor, Assessment, Criterion, Detection, Member, Scope
 from services.cases.domain.vocabulary import (
     ActionKind,
@@ -18,6 +26,7 @@ from services.cases.domain.vocabulary import (
     Classification,
     Clock,
     Decision,
+    ErasureScope,
     FactKind,
     IndicatorRole,
     IndicatorVerdict,
@@ -39,14 +48,14 @@ class _Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentOpened(_Fact):
-    number: str
-    title: str
-    source_kind: str
-    source_refs: tuple[str, ...] = ()
-    reason: str = ""
+    number: Plain
+    title: FreeText
+    source_kind: Plain
+    source_refs: tuple[FreeText, ...] = ()
+    reason: FreeText = ""
     detected_at: datetime
-    services: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
+    services: tuple[Plain, ...] = ()
+    regions: tuple[Plain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +72,12 @@ class SeverityProposed(_Fact):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorityProposed(_Fact):
     priority: Priority
-    functional: str
-    informational: str
-    recoverability: str
-    reason: str = ""
-    policy: str = ""
-    version: str = ""
+    functional: Plain
+    informational: Plain
+    recoverability: Plain
+    reason: FreeText = ""
+    policy: Plain = ""
+    version: Plain = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +87,11 @@ class SeveritySet(_Fact):
     level: Severity
     previous: Severity | None = None
     computed_level: Severity | None = None
-    override_reason: str = ""
-    inputs: Mapping[str, Any]
-    policy: str = ""
-    policy_version: str = ""
-    second_approver: str = ""
+    override_reason: FreeText = ""
+    inputs: PlainData
+    policy: Plain = ""
+    policy_version: Plain = ""
+    second_approver: Person = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +100,9 @@ class SeverityChanged(_Fact):
 
     level: Severity
     previous: Severity
-    reason: str
-    inputs: Mapping[str, Any]
-    second_approver: str = ""
+    reason: FreeText
+    inputs: PlainData
+    second_approver: Person = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,57 +110,57 @@ class LoweringApproved(_Fact):
     """Somebody agrees that the severity goes below a floor; somebody else may now set it so."""
 
     level: Severity
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrioritySet(_Fact):
     priority: Priority
-    functional: str
-    informational: str
-    recoverability: str
+    functional: Plain
+    informational: Plain
+    recoverability: Plain
     computed_priority: Priority | None = None
-    reason: str = ""
+    reason: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentEscalated(_Fact):
     escalation_id: UUID
-    owning_team: str
+    owning_team: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentDismissed(_Fact):
     """``stage`` is triage or investigation."""
 
-    stage: str
+    stage: Plain
     classification: Classification
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VTeamFormed(_Fact):
     members: tuple[Member, ...]
-    lead: str
-    channel: str = ""
+    lead: Person
+    channel: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryRecorded(_Fact):
     version: int
-    summary: str
-    potential_impact: str
+    summary: FreeText
+    potential_impact: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndicatorLinked(_Fact):
     indicator_id: UUID
-    type: str
-    value: str
+    type: Plain
+    value: Value
     role: IndicatorRole
     attack_vector: AttackVector = AttackVector.UNKNOWN
-    source: str = ""
-    techniques: tuple[str, ...] = ()
+    source: FreeText = ""
+    techniques: tuple[Plain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,15 +168,15 @@ class IndicatorAssessed(_Fact):
     indicator_id: UUID
     verdict: IndicatorVerdict
     confidence: int
-    rationale: str
+    rationale: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRecorded(_Fact):
     action_id: UUID
     kind: ActionKind
-    text: str
-    owner: str
+    text: FreeText
+    owner: Person
     due: datetime | None = None
     provisional: bool = False
     services: tuple[str, ...] = ()
@@ -177,7 +186,7 @@ class ActionRecorded(_Fact):
 class ActionUpdated(_Fact):
     action_id: UUID
     status: ActionStatus
-    result: str = ""
+    result: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,11 +194,11 @@ class IncidentConfirmed(_Fact):
     """``aware_at`` starts the legal clocks (I5); ``policy`` is what had to be recorded (R29)."""
 
     aware_at: datetime
-    rationale: str
-    justification: str = ""
+    rationale: FreeText
+    justification: FreeText = ""
     indicator_ids: tuple[UUID, ...] = ()
     v_team: tuple[Member, ...] = ()
-    policy: str = ""
+    policy: Plain = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,39 +212,39 @@ class SeverityReassessmentRequested(_Fact):
     """The scope grew after confirmation, so the severity has to be looked at again (R32c)."""
 
     scope_version: int
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentContained(_Fact):
     criteria: tuple[Criterion, ...]
-    residual: str = ""
+    residual: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootCauseHypothesised(_Fact):
-    cause: str
-    method: str = ""
-    vulnerability_refs: tuple[str, ...] = ()
+    cause: FreeText
+    method: FreeText = ""
+    vulnerability_refs: tuple[Plain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootCauseDetermined(_Fact):
-    cause: str
-    method: str = ""
-    vulnerability_refs: tuple[str, ...] = ()
+    cause: FreeText
+    method: FreeText = ""
+    vulnerability_refs: tuple[Plain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootCauseAcceptedUnknown(_Fact):
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPlanDrafted(_Fact):
     version: int
-    steps: tuple[str, ...]
-    last_known_good: str = ""
+    steps: tuple[FreeText, ...]
+    last_known_good: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,13 +254,13 @@ class RecoveryPlanApproved(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentEradicated(_Fact):
-    verification: str
+    verification: FreeText
     business_impact: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentRecovered(_Fact):
-    verification: str
+    verification: FreeText
     monitoring_until: datetime
 
 
@@ -267,25 +276,25 @@ class IncidentClosed(_Fact):
     """``checklist`` is what held at closing, code by code (I6)."""
 
     disposition: Classification
-    note: str = ""
-    checklist: Mapping[str, str]
+    note: FreeText = ""
+    checklist: PlainTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoCustomersAffectedDeclared(_Fact):
-    reason: str
-    basis: str = ""
+    reason: FreeText
+    basis: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffectedCustomersIdentified(_Fact):
     list_id: UUID
     version: int
-    inventory_version: str
+    inventory_version: Plain
     confirmed: int
     probable: int
     possible: int
-    tenants: tuple[str, ...]
+    tenants: tuple[Plain, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +309,7 @@ class CustomersNotified(_Fact):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteAdded(_Fact):
     note_id: UUID
-    text: str
+    text: FreeText
     visibility: Visibility = Visibility.TEAM
 
 
@@ -313,8 +322,8 @@ class FactRecorded(_Fact):
 
     fact_id: UUID
     kind: FactKind
-    text: str
-    data: Mapping[str, Any]
+    text: FreeText
+    data: FreeData
     subject_id: UUID | None = None
     standing: Standing | None = None
 
@@ -325,7 +334,7 @@ class IncidentMerged(_Fact):
 
     target_id: UUID
     former: State
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,7 +343,7 @@ class IncidentUnmerged(_Fact):
 
     target_id: UUID
     state: State
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,9 +351,9 @@ class IncidentSplit(_Fact):
     """Some of its detections are followed up as an incident of their own; they stay here too."""
 
     new_id: UUID
-    title: str
+    title: FreeText
     detection_ids: tuple[UUID, ...]
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,8 +361,8 @@ class IncidentReopened(_Fact):
     """Something new came to light; the clocks stay as they were (I5)."""
 
     former: State
-    reason: str
-    new_information_ref: str
+    reason: FreeText
+    new_information_ref: FreeText
     merged_into: UUID | None = None
 
 
@@ -361,14 +370,14 @@ class IncidentReopened(_Fact):
 class ConfirmationRetracted(_Fact):
     """The verdict was wrong; what was owed has to be looked at again."""
 
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainmentLost(_Fact):
-    new_assets: tuple[str, ...] = ()
+    new_assets: tuple[Plain, ...] = ()
     indicator_ids: tuple[UUID, ...] = ()
-    note: str = ""
+    note: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,9 +388,9 @@ class VTeamMemberAdded(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VTeamMemberRemoved(_Fact):
-    person: str
+    person: Person
     kind: MemberKind
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,15 +404,15 @@ class VTeamCompositionBroken(_Fact):
 class IndicatorClassified(_Fact):
     indicator_id: UUID
     attack_vector: AttackVector
-    techniques: tuple[str, ...] = ()
+    techniques: tuple[Plain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendationAdded(_Fact):
     recommendation_id: UUID
-    text: str
+    text: FreeText
     priority: Priority
-    origin: str = ""
+    origin: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,7 +421,7 @@ class RecommendationDecided(_Fact):
 
     recommendation_id: UUID
     decision: Decision
-    reason: str = ""
+    reason: FreeText = ""
     action_id: UUID | None = None
 
 
@@ -420,14 +429,14 @@ class RecommendationDecided(_Fact):
 class IncidentLinked(_Fact):
     other_id: UUID
     relation: Relation
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentUnlinked(_Fact):
     other_id: UUID
     relation: Relation
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,7 +445,7 @@ class ClockRecorded(_Fact):
 
     clock: Clock
     instant: datetime
-    basis: str
+    basis: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -446,37 +455,47 @@ class ClockCorrected(_Fact):
     clock: Clock
     instant: datetime
     supersedes: datetime
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRestricted(_Fact):
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestrictionLifted(_Fact):
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessGranted(_Fact):
-    person: str
-    reason: str
+    person: Person
+    reason: FreeText
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRevoked(_Fact):
-    person: str
-    reason: str
+    person: Person
+    reason: FreeText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalDataErased(_Fact):
+    """A key was destroyed: what it sealed before this event can never be read again."""
+
+    erasure_id: UUID
+    scope: ErasureScope
+    basis: Plain
+    reference: Plain = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlassBroken(_Fact):
     """Somebody looked who had not been let in; nobody is asked first, everybody can see it."""
 
-    reason: str
+    reason: FreeText
     until: datetime
 
 
@@ -536,4 +555,5 @@ Event = (
     | AccessGranted
     | AccessRevoked
     | GlassBroken
+    | PersonalDataErased
 )

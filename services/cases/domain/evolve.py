@@ -195,6 +195,8 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
         case e.AccessRevoked():
             cleared = {k: until for k, until in incident.cleared.items() if k != event.person}
             return replace(incident, cleared=cleared, revoked=incident.revoked | {event.person})
+        case e.PersonalDataErased():
+            return incident  # what it erased is read as erased, from the first event on
         case e.GlassBroken():
             cleared = {**incident.cleared, event.actor.id: event.until}
             return replace(incident, cleared=cleared)

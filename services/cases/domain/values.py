@@ -1,11 +1,10 @@
 """The values inside commands and events: frozen, compared by content."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID, uuid5
 
+from services.cases.domain.personal import Content, FreeText, Person, Plain, PlainData, Value
 from services.cases.domain.vocabulary import (
     ActorKind,
     FollowDependencies,
@@ -29,10 +28,10 @@ _INDICATORS = UUID("0a7b6d52-3a2f-5c0e-8d67-70c51a000002")
 class Actor:
     """Who gives a command; ``acting_for`` flags a duty manager who stands in for a role (§7)."""
 
-    id: str
-    roles: tuple[str, ...] = ()
+    id: Plain
+    roles: tuple[Plain, ...] = ()
     kind: ActorKind = ActorKind.PERSON
-    acting_for: str | None = None
+    acting_for: Plain | None = None
 
     def has(self, *roles: Role) -> bool:
         return any(role.value in self.roles for role in roles)
@@ -45,8 +44,8 @@ SYSTEM = Actor(id="tocsin", roles=(Role.SYSTEM.value,), kind=ActorKind.SYSTEM)
 class Entity:
     """Whom or what a detection is about."""
 
-    type: str
-    value: str
+    type: Plain
+    value: Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +53,19 @@ class Detection:
     """A detection as it came in: ``content`` is the message verbatim (R29)."""
 
     detection_id: UUID
-    rule_id: str
+    rule_id: Plain
     entities: tuple[Entity, ...] = ()
-    content: Mapping[str, Any]
+    content: Content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
     """Points that one severity criterion gave, and why."""
 
-    criterion: str
-    value: str
+    criterion: Plain
+    value: Plain
     points: int
-    reason: str
+    reason: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,33 +75,33 @@ class Assessment:
     level: Severity
     points: int
     contributions: tuple[Contribution, ...] = ()
-    floors_applied: tuple[str, ...] = ()
-    unknown_inputs: tuple[str, ...] = ()
-    inputs: Mapping[str, Any]
-    policy: str
-    version: str
-    digest: str
+    floors_applied: tuple[Plain, ...] = ()
+    unknown_inputs: tuple[Plain, ...] = ()
+    inputs: PlainData
+    policy: Plain
+    version: Plain
+    digest: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A person on the v-team."""
 
-    person: str
+    person: Person
     kind: MemberKind
-    function: str = ""
+    function: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
     """Levels inside one selector are AND; a list of selectors is OR (§5)."""
 
-    region: str | None = None
-    datacenter: str | None = None
-    service: str | None = None
-    server_farm: str | None = None
-    server: str | None = None
-    tenant: str | None = None
+    region: Plain | None = None
+    datacenter: Plain | None = None
+    service: Plain | None = None
+    server_farm: Plain | None = None
+    server: Plain | None = None
+    tenant: Plain | None = None
 
     def levels(self) -> frozenset[tuple[str, str]]:
         """Return the levels that are named, each with its value."""
@@ -132,7 +131,7 @@ class Scope:
 class Criterion:
     """One criterion of containment, ticked or not (R32a)."""
 
-    text: str
+    text: FreeText
     met: bool
 
 

@@ -4,7 +4,8 @@ from enum import StrEnum
 
 __all__ = [
     "ActionKind", "ActionStatus", "ActorKind", "AttackVector", "Classification", "Clock",
-    "Decision", "FactKind", "FollowDependencies", "IndicatorRole", "IndicatorVerdict", "MemberKind",
+    "Decision", "ErasureScope", "FactKind", "FollowDependencies", "IndicatorRole",
+    "IndicatorVerdict", "MemberKind",
     "Priority", "Relation", "Role", "RootCauseStatus", "Severity", "Standing", "State",
     "Visibility",
 ]  # fmt: skip
@@ -244,6 +245,13 @@ class Decision(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+
+
+class ErasureScope(StrEnum):
+    """Of what everything personal was erased: of an incident, or of a person in all of them."""
+
+    INCIDENT = "incident"
+    PERSON = "person"
 
 
 class Visibility(StrEnum):

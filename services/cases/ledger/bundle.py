@@ -10,7 +10,6 @@ import inspect
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -26,8 +25,9 @@ from services.cases.ledger.procedure import PROCEDURE
 from services.cases.ledger.tree import LedgerError, StoredTree
 from services.cases.ledger.verifier import Statement, open_note, parse_checkpoint
 from services.cases.ledger.zip_stream import ZipStream
-from services.cases.postgres import recorded
-from services.cases.store import RecordedEvidence
+from services.cases.postgres import opened
+from services.cases.sealing.vault import Vault
+from services.cases.store import AnyRecorded, RecordedEvidence
 
 __all__ = ["Bundle", "export"]
 
@@ -85,6 +85,7 @@ async def _hashed(chunks: AsyncIterator[bytes], sha256: str) -> AsyncIterator[by
 
 async def export(
     engine: AsyncEngine,
+    vault: Vault,
     checkpointer: Checkpointer,
     incident_id: UUID,
     items: Sequence[UUID],
@@ -120,7 +121,8 @@ async def export(
             for _, rows in streams
             for r in rows
         ]
-    files, evidence = _evidence_files(str(incident_id), streams[1:], now)
+    chains = [(stream, await opened(vault, rows)) for stream, rows in streams[1:]]
+    files, evidence = _evidence_files(str(incident_id), chains, now)
     files = {
         "README.txt": PROCEDURE.encode(),
         "verify.py": inspect.getsource(verifier).encode(),
@@ -149,7 +151,7 @@ async def export(
 
 
 def _evidence_files(
-    incident: str, streams: Sequence[tuple[UUID, Sequence[Any]]], now: datetime
+    incident: str, streams: Sequence[tuple[UUID, Sequence[AnyRecorded]]], now: datetime
 ) -> tuple[dict[str, bytes], list[Bytes]]:
     """Return manifest, custody reports and certificates, and the bytes that ought to be there.
 
@@ -157,9 +159,9 @@ def _evidence_files(
     """
     documents: list[Document] = []
     chains: dict[str, list[Document]] = {}
-    for stream, rows in streams:
+    for stream, events in streams:
         document: Document | None = None
-        for each in map(recorded, rows):
+        for each in events:
             if isinstance(each, RecordedEvidence):
                 document = project_evidence(document, each)
                 chains.setdefault(str(stream), []).append(custody_entry(each))

@@ -27,6 +27,9 @@ class Ask:
     stream_id: UUID
     events: Sequence[AnyEvent]
     encoded: Sequence[Encoded]
+    event_ids: Sequence[UUID]
+    keys: frozenset[str]
+    """What *encoded* is sealed under: none of them may be destroyed when it is stored."""
     expected: int
     command_id: UUID
     digest: str

@@ -1,3 +1,3 @@
 """The schema of cases; only ever expanded or contracted, never rewritten."""
 
-HEAD = "0010"
+HEAD = "0012"

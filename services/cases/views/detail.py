@@ -232,6 +232,8 @@ def _change(known: Document, event: e.Event) -> Document:
             return {"clocks": {**known["clocks"], **clock}}
         case e.ClockCorrected():
             return {"clocks": _corrected(known["clocks"], plain)}
+        case e.PersonalDataErased():
+            return {"erasures": [*known.get("erasures", ()), plain]}
         case (
             e.AccessRestricted()
             | e.RestrictionLifted()

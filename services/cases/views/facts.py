@@ -4,9 +4,12 @@ from typing import assert_never
 
 from services.cases.domain import events as e
 from services.cases.domain.vocabulary import FactKind
+from services.cases.sealing.leaves import ERASED
 from services.cases.views import Document
 
 __all__ = ["change"]
+
+_ENGAGED = ("team", "team_kind", "person", "status", "reason")
 
 
 def change(known: Document, event: e.FactRecorded, plain: Document) -> Document:
@@ -51,7 +54,9 @@ def _rows(known: Document, name: str) -> list[Document]:
 
 def _engaged(rows: list[Document], plain: Document) -> list[Document]:
     """Return one row an engagement, the newest word last in its ``steps``."""
-    key, data = plain["data"]["engagement_id"], plain["data"]
+    # What was erased still happened, each a row of its own: of which engagement is gone, too.
+    data = {**dict.fromkeys(_ENGAGED, ERASED), "engagement_id": plain["fact_id"], **plain["data"]}
+    key = data["engagement_id"]
     step = {"status": data["status"], "reason": data["reason"], "at": plain["at"]}
     former = next((row for row in rows if row["engagement_id"] == key), None)
     row = {

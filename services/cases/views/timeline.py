@@ -5,7 +5,7 @@ from typing import assert_never
 import msgspec
 
 from services.cases.domain import events as e
-from services.cases.domain.vocabulary import Visibility
+from services.cases.domain.vocabulary import ErasureScope, Visibility
 from services.cases.store import Recorded
 from services.cases.views import Document
 
@@ -205,6 +205,10 @@ def _sentence(document: Document, event: e.Event) -> str:
         case e.GlassBroken():
             end = msgspec.to_builtins(event.until)
             return f"{who} broke the glass to see it until {end}: {event.reason}."
+        case e.PersonalDataErased():
+            what = "everything personal" if event.scope is ErasureScope.INCIDENT else "a person"
+            why = f"{event.basis} {event.reference}".replace("_", " ").strip()
+            return f"{who} had {what} erased ({why})."
         case e.FactRecorded():
             return event.text
         case _:

@@ -142,7 +142,7 @@ def test_a_service_gets_its_own_secrets_and_nobody_elses(
     project: dict[str, Any], name: str
 ) -> None:
     sources = {each["source"] for each in project["services"][name]["secrets"]}
-    extra = {"ingest.key-pepper"} if name == "ingest" else set()
+    extra = {"ingest": {"ingest.key-pepper"}, "cases": {"cases.master-key"}}.get(name, set())
     assert sources == {
         f"{name}.database-url", f"nats.{name}.nkey", "issuer.jwks.json", *extra,
     }  # fmt: skip

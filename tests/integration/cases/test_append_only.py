@@ -24,7 +24,7 @@ CHANGES = [
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def written(world: World) -> World:
-    store = PostgresStore(world.engine("cases"))
+    store = PostgresStore(world.engine("cases"), world.vault)
     await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
     return world
 

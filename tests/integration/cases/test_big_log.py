@@ -18,10 +18,11 @@ async def test_a_log_filled_by_copy_is_intact_and_goes_on(world: World) -> None:
     total = await fill(world.admin_dsn, 60, long=40)
     outcome = await verify_database(world.admin_dsn, None, None)
     assert outcome.code == 3, outcome.sentence  # intact, but nobody has signed it
-    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    engine, vault = world.engine("cases"), world.vault
+    store, projector = PostgresStore(engine, vault), Projector(engine, vault)
     assert (await store.read(long_incident(60))).version == 40
     appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
     assert appended.last_position == total + len(story())
     assert await projector.reached(appended.last_position, 20)
-    made = await rebuild(world.engine("cases"))
+    made = await rebuild(world.engine("cases"), world.vault)
     assert (made.events, made.differing) == (appended.last_position, [])

@@ -208,7 +208,7 @@ async def test_what_was_split_off_is_opened_even_if_the_process_died(
     people: People, world: World
 ) -> None:
     engine = world.engine("cases")
-    store, origin = PostgresStore(engine), uuid7()
+    store, origin = PostgresStore(engine, world.vault), uuid7()
     two = (told_detection(1), told_detection(2, "198.51.100.7"))
     happened = decide_all(
         UNOPENED,
@@ -219,9 +219,9 @@ async def test_what_was_split_off_is_opened_even_if_the_process_died(
         ],
     )
     appended = await store.append(origin, happened, expected=0, command_id=uuid7(), digest="d")
-    assert await Projector(engine).reached(appended.last_position)
+    assert await Projector(engine, world.vault).reached(appended.last_position)
     woken: list[int] = []
-    splitter = Splitter(store, Queries(engine), lambda: woken.append(1))
+    splitter = Splitter(store, Queries(engine, world.vault), lambda: woken.append(1))
     for _ in range(2):
         await splitter.once()
     types = [x.type for x in await store.stream_after(new, 0, 10)]

@@ -28,7 +28,7 @@ def store(request: pytest.FixtureRequest) -> EventStore:
     if request.param == "memory":
         return MemoryStore()
     world: World = request.getfixturevalue("world")
-    return PostgresStore(world.engine("cases"))
+    return PostgresStore(world.engine("cases"), world.vault)
 
 
 def note(text: str = "hm") -> Event:
@@ -162,7 +162,7 @@ async def test_numbers_are_never_given_twice(store: EventStore) -> None:
 
 
 async def test_too_many_waiting_appends_are_refused(world: World) -> None:
-    store = PostgresStore(world.engine("cases"), max_waiting=2)
+    store = PostgresStore(world.engine("cases"), world.vault, max_waiting=2)
     results = await asyncio.gather(
         *(append(store, uuid7(), note(), expected=0) for _ in range(8)), return_exceptions=True
     )
@@ -173,7 +173,12 @@ async def test_too_many_waiting_appends_are_refused(world: World) -> None:
 
 async def test_appends_that_go_together_are_judged_one_by_one(world: World) -> None:
     """In one transaction: winners, losers, an echo, an impostor, and one that cannot be stored."""
-    store, stream, other, known = PostgresStore(world.engine("cases")), uuid7(), uuid7(), uuid7()
+    store, stream, other, known = (
+        PostgresStore(world.engine("cases"), world.vault),
+        uuid7(),
+        uuid7(),
+        uuid7(),
+    )
     first = await store.append(other, [note()], expected=0, command_id=known, digest="d")
     blocker = asyncio.create_task(append(store, uuid7(), note(), expected=0))
     await asyncio.sleep(0)  # what follows is submitted while this one is being committed

@@ -22,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 
 
 async def put(people: People, key: UUID, events: list[e.Event]) -> None:
-    store = PostgresStore(people.world.engine("cases"))
+    store = PostgresStore(people.world.engine("cases"), people.world.vault)
     position = (
         await store.append(key, events, expected=0, command_id=uuid7(), digest="d")
     ).last_position

@@ -14,6 +14,7 @@ from services.cases.postgres import PostgresStore
 from services.cases.projector import GapError, Projector
 from services.cases.queries import Queries
 from services.cases.rebuild import rebuild as make_anew
+from services.cases.sealing.kek import load_keks
 from services.cases.views import Document
 from shared.ids import uuid7
 from tests.support.golden_events import one_of_each
@@ -42,7 +43,10 @@ async def rows(world: World) -> list[list[Any]]:
 
 
 async def test_made_anew_the_views_are_the_same(world: World) -> None:
-    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    store, projector = (
+        PostgresStore(world.engine("cases"), world.vault),
+        Projector(world.engine("cases"), world.vault),
+    )
     events = story()
     streams = [uuid7() for _ in range(8)]
     position = 0
@@ -57,13 +61,16 @@ async def test_made_anew_the_views_are_the_same(world: World) -> None:
     live = await rows(world)
     assert len(live[0]) == len(streams)
     assert len(live[1]) == position == len(streams) * len(events)
-    rebuilt = await make_anew(world.engine("cases"))
+    rebuilt = await make_anew(world.engine("cases"), world.vault)
     assert (rebuilt.events, rebuilt.differing) == (position, [])
     assert await rows(world) == live
 
 
 async def test_both_ends_of_links_and_merges_are_the_same_made_anew(world: World) -> None:
-    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    store, projector = (
+        PostgresStore(world.engine("cases"), world.vault),
+        Projector(world.engine("cases"), world.vault),
+    )
     one, two, three = uuid7(), uuid7(), uuid7()
     at = dict.fromkeys((one, two, three), 0)
 
@@ -84,7 +91,7 @@ async def test_both_ends_of_links_and_merges_are_the_same_made_anew(world: World
     await happens(one, to("IncidentMerged", target_id=two))
     await happens(three, to("IncidentMerged", target_id=two))
     await happens(three, to("IncidentReopened", former=State.MERGED, merged_into=two))
-    queries = Queries(world.engine("cases"))
+    queries = Queries(world.engine("cases"), world.vault)
 
     async def document(key: UUID) -> Document:
         found = await queries.incident(key)
@@ -97,13 +104,13 @@ async def test_both_ends_of_links_and_merges_are_the_same_made_anew(world: World
     assert shown[three]["links"] == []
     assert await queries.canonical(shown[one]) == str(two)
     live = await rows(world)
-    await make_anew(world.engine("cases"))
+    await make_anew(world.engine("cases"), world.vault)
     assert await rows(world) == live
 
 
 async def test_two_projectors_do_not_disturb_each_other(world: World) -> None:
-    store = PostgresStore(world.engine("cases"))
-    several = [Projector(world.engine("cases")) for _ in range(3)]
+    store = PostgresStore(world.engine("cases"), world.vault)
+    several = [Projector(world.engine("cases"), world.vault) for _ in range(3)]
     position = 0
     for _ in range(5):
         appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
@@ -111,16 +118,16 @@ async def test_two_projectors_do_not_disturb_each_other(world: World) -> None:
         await asyncio.gather(*(projector.once() for projector in several))
     assert all(await asyncio.gather(*(projector.reached(position) for projector in several)))
     live = await rows(world)
-    await make_anew(world.engine("cases"))
+    await make_anew(world.engine("cases"), world.vault)
     assert await rows(world) == live
 
 
 async def test_a_hole_stops_the_projection(world: World) -> None:
     connection = await asyncpg.connect(world.admin_dsn)
-    projector = Projector(world.engine("cases"))
+    projector = Projector(world.engine("cases"), world.vault)
     try:
         await connection.execute("UPDATE cases.log_head SET position = position + 1")
-        store = PostgresStore(world.engine("cases"))
+        store = PostgresStore(world.engine("cases"), world.vault)
         appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
         before = await rows(world)
         with pytest.raises(GapError):
@@ -132,9 +139,9 @@ async def test_a_hole_stops_the_projection(world: World) -> None:
 
 
 async def test_the_command_makes_the_views_anew_and_finds_what_was_altered(world: World) -> None:
-    first = await rebuild(world.admin_dsn)
+    first = await rebuild(world.admin_dsn, load_keks(world.master_key_file))
     assert first.code == 0, first.sentence
-    again = await rebuild(world.admin_dsn)
+    again = await rebuild(world.admin_dsn, load_keks(world.master_key_file))
     assert again.sentence.rsplit(" ", 1)[1] == first.sentence.rsplit(" ", 1)[1]  # the state hash
     live = await rows(world)
     connection = await asyncpg.connect(world.admin_dsn)
@@ -142,7 +149,7 @@ async def test_the_command_makes_the_views_anew_and_finds_what_was_altered(world
         await connection.execute("UPDATE cases.incidents SET state = 'closed'")
     finally:
         await connection.close()
-    altered = await rebuild(world.admin_dsn)
+    altered = await rebuild(world.admin_dsn, load_keks(world.master_key_file))
     assert altered.code == 2
     assert "incidents" in altered.sentence
     assert await rows(world) == live

@@ -51,7 +51,8 @@ async def asked(world: World, query: str, *values: Any) -> list[Any]:
 
 async def happens(world: World, count: int = 1) -> int:
     """Append *count* incidents and bring the views there; return the last position."""
-    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    engine, vault = world.engine("cases"), world.vault
+    store, projector = PostgresStore(engine, vault), Projector(engine, vault)
     position = 0
     for _ in range(count):
         appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
@@ -96,7 +97,8 @@ async def test_pages_of_any_size_make_the_same_rows(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streams that are cut by a page's end, and links between incidents on different pages."""
-    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    engine, vault = world.engine("cases"), world.vault
+    store, projector = PostgresStore(engine, vault), Projector(engine, vault)
     keys = [uuid7() for _ in range(6)]
     at = dict.fromkeys(keys, 0)
     each = one_of_each()
@@ -128,7 +130,7 @@ async def test_pages_of_any_size_make_the_same_rows(
     shape = [await asked(world, query, list(VIEWS)) for query in (INDEXES, GRANTS)]
     for size in (1, 7, 5_000):
         monkeypatch.setattr(refold, "PAGE", size)
-        made = await rebuild(world.engine("cases"))
+        made = await rebuild(world.engine("cases"), world.vault)
         assert (made.events, made.differing) == (position, [])
         assert await rows(world) == live
     assert [await asked(world, query, list(VIEWS)) for query in (INDEXES, GRANTS)] == shape
@@ -137,15 +139,15 @@ async def test_pages_of_any_size_make_the_same_rows(
 
 async def test_people_read_and_live_views_move_while_it_runs(world: World) -> None:
     before = await happens(world, 3)
-    queries = Queries(world.engine("cases"))
+    queries = Queries(world.engine("cases"), world.vault)
     async with held_in_the_middle(world):
-        running = asyncio.create_task(rebuild(world.engine("cases")))
+        running = asyncio.create_task(rebuild(world.engine("cases"), world.vault))
         await until(lambda: waits(world), 20)
         moved = await happens(world, 2)  # the live views follow the log all the while
         assert moved > before
         assert await queries.projected() == moved
         with pytest.raises(RebuildRunsError):
-            await rebuild(world.engine("cases"))
+            await rebuild(world.engine("cases"), world.vault)
     made = await running
     assert (made.events, made.differing) == (moved, [])
     assert len(await queries.incidents(Filters(), person="*", before=None, limit=500)) >= 5
@@ -153,8 +155,9 @@ async def test_people_read_and_live_views_move_while_it_runs(world: World) -> No
 
 async def test_readers_and_writers_never_fail_at_the_swap(world: World) -> None:
     position = await happens(world, 4)
-    queries, projector = Queries(world.engine("cases")), Projector(world.engine("cases"))
-    store = PostgresStore(world.engine("cases"))
+    engine, vault = world.engine("cases"), world.vault
+    queries, projector = Queries(engine, vault), Projector(engine, vault)
+    store = PostgresStore(engine, vault)
     stop = asyncio.Event()
     reads = 0
 
@@ -176,7 +179,7 @@ async def test_readers_and_writers_never_fail_at_the_swap(world: World) -> None:
     working = [asyncio.create_task(work()) for work in (read, read, write)]
     try:
         for _ in range(5):
-            made = await rebuild(world.engine("cases"))
+            made = await rebuild(world.engine("cases"), world.vault)
             assert made.differing == []
             assert made.events >= position
             position = made.events
@@ -185,7 +188,7 @@ async def test_readers_and_writers_never_fail_at_the_swap(world: World) -> None:
         await asyncio.gather(*working)
     assert reads > 5
     live = await rows(world)
-    await rebuild(world.engine("cases"))
+    await rebuild(world.engine("cases"), world.vault)
     assert await rows(world) == live
 
 
@@ -195,7 +198,8 @@ async def test_killed_in_the_middle_it_leaves_the_live_views_untouched(world: Wo
     async with held_in_the_middle(world):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tocsin", "cases", "rebuild",
-            "--database-url", world.admin_dsn, env={**os.environ},
+            "--database-url", world.admin_dsn,
+            env={**os.environ, "TOCSIN_CASES_MASTER_KEY_FILE": str(world.master_key_file)},
             stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         await until(lambda: waits(world), 20)
@@ -212,7 +216,7 @@ async def test_killed_in_the_middle_it_leaves_the_live_views_untouched(world: Wo
 
 async def _made(world: World, position: int) -> bool:
     try:
-        made = await rebuild(world.engine("cases"))
+        made = await rebuild(world.engine("cases"), world.vault)
     except RebuildRunsError:  # the server has not noticed yet that the other one is gone
         return False
     return (made.events, made.differing) == (position, [])
@@ -220,7 +224,8 @@ async def _made(world: World, position: int) -> bool:
 
 async def test_of_two_who_claim_an_id_the_first_in_the_log_has_it_again(world: World) -> None:
     """Whatever the order of the streams: the first by position, as in the live views."""
-    store, projector = PostgresStore(world.engine("cases")), Projector(world.engine("cases"))
+    engine, vault = world.engine("cases"), world.vault
+    store, projector = PostgresStore(engine, vault), Projector(engine, vault)
     split = one_of_each()["IncidentSplit.v1"]
     position = 0
     for key in (UUID(int=(1 << 127) + 1), UUID(int=5)):  # the later one is the smaller one
@@ -229,5 +234,5 @@ async def test_of_two_who_claim_an_id_the_first_in_the_log_has_it_again(world: W
         position = appended.last_position
     assert await projector.reached(position)
     live = await rows(world)
-    assert (await rebuild(world.engine("cases"))).differing == []
+    assert (await rebuild(world.engine("cases"), world.vault)).differing == []
     assert await rows(world) == live

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 async def write(world: World, incidents: int = 1) -> int:
     """Append *incidents* whole stories; return the log's last position."""
-    store, position = PostgresStore(world.engine("cases")), 0
+    store, position = PostgresStore(world.engine("cases"), world.vault), 0
     for _ in range(incidents):
         appended = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
         position = appended.last_position
@@ -38,7 +38,7 @@ async def published(world: World) -> list[int]:
 
 
 def relay(world: World, bus: Bus, leader: Leader | None = None) -> Relay:
-    return Relay(PostgresStore(world.engine("cases")), bus, leader)
+    return Relay(PostgresStore(world.engine("cases"), world.vault), bus, leader)
 
 
 async def drain(some: Relay) -> None:

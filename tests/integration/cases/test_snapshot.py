@@ -27,7 +27,7 @@ class Writer:
     """Appends to incidents and remembers where each of them is."""
 
     def __init__(self, people: People) -> None:
-        self._store = PostgresStore(people.world.engine("cases"))
+        self._store = PostgresStore(people.world.engine("cases"), people.world.vault)
         self.at: dict[UUID, int] = {}
         self.position = 0
 

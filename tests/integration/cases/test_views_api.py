@@ -167,7 +167,7 @@ async def test_more_than_a_page_arrives_without_gaps_and_without_what_is_restric
 ) -> None:
     told, hidden = await people.opened("told in full"), await people.opened("kept among few")
     await people.does("rita", hidden, "restrict", reason="an insider")
-    store = PostgresStore(people.world.engine("cases"))
+    store = PostgresStore(people.world.engine("cases"), people.world.vault)
     note = one_of_each()["NoteAdded.v1"]
     assert isinstance(note, e.NoteAdded)
     position = 0

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from services.cases.codec import encode
+from services.cases.aggregates import name_of
 from services.cases.domain.events import Event
 from services.cases.domain.incident import fold
 from services.cases.publish import to_contract
@@ -30,7 +30,7 @@ def told() -> list[IncidentEvent]:
                 stream_id=INCIDENT,
                 version=n,
                 event_id=UUID(int=n),
-                type=encode(event).type,
+                type=name_of(event),
                 event=event,
                 recorded_at=NOW,
             ),
@@ -46,7 +46,7 @@ def contract_of(event: Event) -> IncidentEvent:
         stream_id=INCIDENT,
         version=1,
         event_id=UUID(int=1),
-        type=encode(event).type,
+        type=name_of(event),
         event=event,
         recorded_at=NOW,
     )

@@ -18,6 +18,7 @@ from services.cases.review.domain.rules import RULES as REVIEW_RULES
 from services.cases.settings import Settings
 from shared.auth import Role
 from tests.contract.test_routes_are_guarded import routes_of
+from tests.support.sealing import master_key
 
 pytestmark = pytest.mark.unit
 
@@ -143,7 +144,8 @@ def test_a_change_of_state_is_never_an_experts() -> None:
 
 
 def guards(methods: set[str]) -> Iterator[tuple[str, set[Role]]]:
-    app = create_app(Settings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none")))
+    url = SecretStr("postgresql://nobody@127.0.0.1:1/none")
+    app = create_app(Settings(database_url=url, master_key_file=master_key()))
     for route in routes_of(app):
         if not methods & set(getattr(route, "methods", None) or ()):
             continue

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from services.cases.codec import encode
+from services.cases.aggregates import name_of
 from services.cases.domain import commands as c
 from services.cases.domain.events import Event
 from services.cases.domain.incident import fold
@@ -31,7 +31,7 @@ def shown(events: list[Event]) -> tuple[Document, list[Document]]:
             stream_id=UUID(int=1),
             version=n,
             event_id=UUID(int=n),
-            type=encode(event).type,
+            type=name_of(event),
             event=event,
             recorded_at=NOW,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from services.cases.domain.personal import FreeText, Person, Plain
 from services.cases.domain.values import Actor
 from services.cases.evidence.domain.vocabulary import EvidenceKind, RetentionClass
 
@@ -32,20 +33,20 @@ class EvidenceRegistered(_Fact):
     """Somebody announces an item; until its bytes are here it is a promise and nothing more."""
 
     kind: EvidenceKind
-    collector: str
-    tool: str
-    tool_version: str
-    method: str
-    source_asset: str
+    collector: Person
+    tool: Plain
+    tool_version: Plain
+    method: FreeText
+    source_asset: FreeText
     volatility_rank: int
     acquired_at: datetime
     clock_offset_ms: int = 0
     """Clock of the source minus UTC, so that times inside the item can be read."""
     copy_of: UUID | None = None
-    file_name: str = ""
+    file_name: FreeText = ""
     """What somebody called it: told again as it is, never a path (CVE-2026-22783)."""
-    declared_sha256: str | None = None
-    description: str = ""
+    declared_sha256: Plain | None = None
+    description: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,107 +54,107 @@ class EvidenceCollected(_Fact):
     """The bytes are on disk; what is told of the collection is complete in this one event."""
 
     kind: EvidenceKind
-    collector: str
-    tool: str
-    tool_version: str
-    method: str
-    source_asset: str
+    collector: Person
+    tool: Plain
+    tool_version: Plain
+    method: FreeText
+    source_asset: FreeText
     volatility_rank: int
     acquired_at: datetime
     clock_offset_ms: int
     copy_of: UUID | None
-    file_name: str
-    sha256: str
+    file_name: FreeText
+    sha256: Plain
     size: int
-    storage_ref: str
+    storage_ref: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceSealed(_Fact):
-    sha256: str
-    note: str = ""
+    sha256: Plain
+    note: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceCustodyTransferred(_Fact):
-    from_person: str
-    to_person: str
-    purpose: str
+    from_person: Person
+    to_person: Person
+    purpose: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceAccessed(_Fact):
     """Recorded before the first byte leaves."""
 
-    purpose: str
+    purpose: FreeText
     content: bool = True
     """Whether the bytes left through Tocsin, or somebody looked at the item elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceCopyAnalysed(_Fact):
-    copy_sha256: str
-    tool: str
-    tool_version: str
-    method: str
-    findings: str
-    purpose: str
+    copy_sha256: Plain
+    tool: Plain
+    tool_version: Plain
+    method: FreeText
+    findings: FreeText
+    purpose: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceIntegrityVerified(_Fact):
-    sha256: str
-    reason: str = ""
+    sha256: Plain
+    reason: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceIntegrityFailed(_Fact):
-    expected_sha256: str
-    found_sha256: str | None
+    expected_sha256: Plain
+    found_sha256: Plain | None
     """None when the bytes are gone."""
-    reason: str = ""
+    reason: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceLegalHoldPlaced(_Fact):
-    hold: str
-    reason: str
+    hold: Plain
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceLegalHoldReleased(_Fact):
-    hold: str
-    reason: str
+    hold: Plain
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRetentionSet(_Fact):
     retention_class: RetentionClass
     until: datetime
-    reason: str = ""
+    reason: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceReleased(_Fact):
     """The item was handed to somebody outside, who has custody from now on."""
 
-    from_person: str
-    to_person: str
-    purpose: str
+    from_person: Person
+    to_person: Person
+    purpose: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceDisposalRequested(_Fact):
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceDisposed(_Fact):
     """Both persons stand in the event that ends the item."""
 
-    requested_by: str
-    reason: str
-    sha256: str
+    requested_by: Person
+    reason: FreeText
+    sha256: Plain
 
 
 EvidenceEvent = (

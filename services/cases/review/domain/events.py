@@ -4,11 +4,11 @@ Every event names the incident, so that each can be read alone. Stored for ever:
 ever added with a default (services.cases.domain.events says the same of incidents).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from services.cases.domain.personal import FreeText, Person, Plain, PlainTable
 from services.cases.domain.values import Actor
 from services.cases.domain.vocabulary import AttackVector, Severity
 from services.cases.review.domain.vocabulary import ItemTarget, LessonCategory
@@ -27,7 +27,7 @@ class ReviewTimelineFrozen(_Fact):
 
     incident_version: int
     severity: Severity | None = None
-    started_by: str = ""
+    started_by: Plain = ""
     open_actions: tuple[UUID, ...] = ()
 
 
@@ -36,10 +36,10 @@ class ReviewSummaryRecorded(_Fact):
     """The sequence of events and the technical summary, with its actors (§8)."""
 
     version: int
-    sequence: str
-    technical_summary: str
-    threat_actors: tuple[str, ...] = ()
-    unknown_vectors: tuple[str, ...] = ()
+    sequence: FreeText
+    technical_summary: FreeText
+    threat_actors: tuple[FreeText, ...] = ()
+    unknown_vectors: tuple[FreeText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,12 @@ class LessonRecorded(_Fact):
 
     lesson_id: UUID
     category: LessonCategory
-    text: str
+    text: FreeText
     attack_vector: AttackVector = AttackVector.UNKNOWN
-    techniques: tuple[str, ...] = ()
-    no_item_reason: str = ""
-    proposed_rule: str = ""
-    rule_ids: tuple[str, ...] = ()
+    techniques: tuple[Plain, ...] = ()
+    no_item_reason: FreeText = ""
+    proposed_rule: FreeText = ""
+    rule_ids: tuple[Plain, ...] = ()
     detection_ids: tuple[UUID, ...] = ()
 
 
@@ -61,14 +61,14 @@ class LessonRecorded(_Fact):
 class ResponseEvaluated(_Fact):
     sufficient: bool
     complete: bool
-    text: str
+    text: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImprovementItemCreated(_Fact):
     item_id: UUID
-    text: str
-    owner: str
+    text: FreeText
+    owner: Person
     due: datetime
     target: ItemTarget
     lesson_id: UUID | None = None
@@ -78,9 +78,9 @@ class ImprovementItemCreated(_Fact):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImprovementItemRescheduled(_Fact):
     item_id: UUID
-    owner: str
+    owner: Person
     due: datetime
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,32 +88,32 @@ class ImprovementItemDone(_Fact):
     """``reference`` is where the change can be seen."""
 
     item_id: UUID
-    reference: str
-    result: str = ""
+    reference: FreeText
+    result: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewSubmitted(_Fact):
-    no_lessons_reason: str = ""
+    no_lessons_reason: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewSentBack(_Fact):
-    reason: str
+    reason: FreeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewCompleted(_Fact):
     """Signed off by somebody who did not write it; ``checklist`` is what held then."""
 
-    submitted_by: str
-    checklist: Mapping[str, str]
-    note: str = ""
+    submitted_by: Plain
+    checklist: PlainTable
+    note: FreeText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewWaived(_Fact):
-    reason: str
+    reason: FreeText
 
 
 ReviewEvent = (

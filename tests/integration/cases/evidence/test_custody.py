@@ -46,7 +46,7 @@ async def test_two_persons_dispose_and_the_bytes_go(custody: Custody, world: Wor
     assert (await custody.read("eve", item)).status_code == 409
     # The bytes are young here, so the janitor spares them today and takes them tomorrow.
     ahead = Janitor(
-        PostgresStore(world.engine("cases")),
+        PostgresStore(world.engine("cases"), world.vault),
         LocalStore(custody.folder),
         EvidenceQueries(world.engine("cases")),
         lambda: datetime.now(UTC) + timedelta(hours=25),
@@ -61,7 +61,7 @@ async def test_bytes_that_another_item_needs_stay(custody: Custody, world: World
     await custody.does("eve", first, "request-disposal", reason="over")
     await custody.does("carl", first, "dispose")
     ahead = Janitor(
-        PostgresStore(world.engine("cases")),
+        PostgresStore(world.engine("cases"), world.vault),
         LocalStore(custody.folder),
         EvidenceQueries(world.engine("cases")),
         lambda: datetime.now(UTC) + timedelta(hours=25),
@@ -217,7 +217,7 @@ async def test_made_anew_the_rows_are_the_same(custody: Custody, world: World) -
 
     before = await rows()
     assert before[0]
-    await rebuild(world.engine("cases"))
+    await rebuild(world.engine("cases"), world.vault)
     assert await rows() == before
 
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 def janitor(custody: Custody, world: World, ahead: timedelta = timedelta()) -> Janitor:
     engine = world.engine("cases")
     return Janitor(
-        PostgresStore(engine),
+        PostgresStore(engine, world.vault),
         LocalStore(custody.folder),
         EvidenceQueries(engine),
         lambda: datetime.now(UTC) + ahead,
@@ -39,10 +39,10 @@ def janitor(custody: Custody, world: World, ahead: timedelta = timedelta()) -> J
 def scrub(custody: Custody, world: World, ahead: timedelta) -> Scrub:
     engine = world.engine("cases")
     return Scrub(
-        PostgresStore(engine),
+        PostgresStore(engine, world.vault),
         LocalStore(custody.folder),
         EvidenceQueries(engine),
-        Projector(engine),
+        Projector(engine, world.vault),
         lambda: datetime.now(UTC) + ahead,
         every=timedelta(days=30),
         bytes_per_second=1 << 30,
@@ -82,7 +82,7 @@ async def test_bytes_whose_event_was_lost_are_linked_again(custody: Custody, wor
     await janitor(custody, world).once()  # it may still be on its way
     assert (await custody.see(item))["item"]["state"] == "registered"
     await janitor(custody, world, timedelta(minutes=6)).once()
-    await Projector(world.engine("cases")).once()
+    await Projector(world.engine("cases"), world.vault).once()
     seen = await custody.see(item)
     assert (seen["item"]["state"], seen["item"]["custodian"]) == ("collected", "eve")
     assert seen["custody"][-1]["actor"] == "tocsin"

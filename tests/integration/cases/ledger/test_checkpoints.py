@@ -53,7 +53,7 @@ async def admin(world: World) -> Any:
 
 async def test_sql_and_python_make_the_same_leaf(world: World) -> None:
     texts = ["", 'a"b\\c/\b\f\n\r\t', "\x01\x1f\x7f\u2028\ud7ff\U0001f600é", "'; DROP TABLE events"]
-    store, stream = PostgresStore(world.engine("cases")), uuid7()
+    store, stream = PostgresStore(world.engine("cases"), world.vault), uuid7()
     notes = [NoteAdded(actor=SR, at=NOW, note_id=uuid7(), text=text) for text in texts]
     await store.append(stream, notes, expected=0, command_id=uuid7(), digest="d")
     await write(world)
@@ -104,7 +104,7 @@ async def test_proofs_out_of_the_stored_tree(world: World, signer: Signer) -> No
 async def test_a_closure_is_signed_at_once(world: World, signer: Signer) -> None:
     rare = Checkpointer(world.engine("cases"), signer, 3600)
     await drain(rare)
-    store = PostgresStore(world.engine("cases"))
+    store = PostgresStore(world.engine("cases"), world.vault)
     note = NoteAdded(actor=SR, at=NOW, note_id=uuid7(), text="hm")
     await store.append(uuid7(), [note], expected=0, command_id=uuid7(), digest="d")
     before = await newest(world)
@@ -178,9 +178,9 @@ async def test_checkpoints_stand_between_the_events_and_disturb_nothing(
             await write(world)
             await drain(checkpointer(world, signer))
             # A new relay each time: what it knows, it knows from the stream.
-            await drain(Relay(PostgresStore(world.engine("cases")), bus, None, read))
+            await drain(Relay(PostgresStore(world.engine("cases"), world.vault), bus, None, read))
         size = await write(world)
-        await drain(Relay(PostgresStore(world.engine("cases")), bus, None, read))
+        await drain(Relay(PostgresStore(world.engine("cases"), world.vault), bus, None, read))
         messages = await world.messages(STREAM)
         events = [m for m in messages if m[0] != LogCheckpointV1.SUBJECT]
         notes = [m for m in messages if m[0] == LogCheckpointV1.SUBJECT]
@@ -193,7 +193,7 @@ async def test_checkpoints_stand_between_the_events_and_disturb_nothing(
         assert before[1]["ce-position"] == notes[-1][1]["ce-position"] == str(told[-1].size)
 
         await _wipe(world)
-        await drain(Relay(PostgresStore(world.engine("cases")), bus, None, read))
+        await drain(Relay(PostgresStore(world.engine("cases"), world.vault), bus, None, read))
         again = await world.messages(STREAM)
         assert [m[1]["Nats-Msg-Id"] for m in again if m[0] != LogCheckpointV1.SUBJECT] == [
             m[1]["Nats-Msg-Id"] for m in events

@@ -70,7 +70,7 @@ class Log:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def log(world: World, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Log]:
     signer = new_signer(tmp_path_factory.mktemp("key"))
-    store = PostgresStore(world.engine("cases"))
+    store = PostgresStore(world.engine("cases"), world.vault)
     some = checkpointer(world, signer)
     for _ in range(4):  # several checkpoints, several incidents interleaved, more than one tile
         await write(world, 3)

@@ -23,7 +23,8 @@ async def test_what_was_started_and_not_opened_is_opened_once(people: People) ->
     await people.does("rita", incident, "close")
     await people.does("rita", incident, "reopen", reason="again", new_information_ref="ticket 1")
     engine = people.world.engine("cases")
-    store, projector = PostgresStore(engine), Projector(engine)
+    vault = people.world.vault
+    store, projector = PostgresStore(engine, vault), Projector(engine, vault)
     # The process dies right after start-review: the incident says so, the review has no log.
     started = uuid7()
     history = await store.read(UUID(incident))
@@ -48,7 +49,7 @@ async def test_what_was_started_and_not_opened_is_opened_once(people: People) ->
     while await projector.once():
         pass
     assert await queries.unopened() == []
-    rebuilt = await rebuild(engine)
+    rebuilt = await rebuild(engine, vault)
     assert rebuilt.differing == []
 
 
