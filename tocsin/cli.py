@@ -559,6 +559,23 @@ def deadlines(
         show(console, found, utc_now(), everything=everything, explain=explain)
 
 
+@cases.command("rotate-keys")
+def cases_rotate_keys(
+    home: HomeOption = DEFAULT_HOME,
+    database_url: Annotated[
+        str | None, typer.Option(help="A database; default: that of the running platform.")
+    ] = None,
+) -> None:
+    """Wrap all data keys under the first master key of the file; no event is touched."""
+    from tocsin.case_keys import keks_of
+    from tocsin.home import Home
+    from tocsin.rotate import rotate_keys
+
+    place = Home(home)
+    done = _run(rotate_keys(database_url or _admin_url(place), keks_of(place)))
+    console.print(f"{done} data keys wrapped anew; older master keys open nothing any more")
+
+
 @app.command()
 def doctor(home: HomeOption = DEFAULT_HOME) -> None:
     """Check this machine and the platform; each complaint comes with its fix."""
