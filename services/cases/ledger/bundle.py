@@ -10,6 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -25,7 +26,8 @@ from services.cases.ledger.procedure import PROCEDURE
 from services.cases.ledger.tree import LedgerError, StoredTree
 from services.cases.ledger.verifier import Statement, open_note, parse_checkpoint
 from services.cases.ledger.zip_stream import ZipStream
-from services.cases.postgres import opened
+from services.cases.postgres import keys_for, opened
+from services.cases.sealing.box import box_keys
 from services.cases.sealing.vault import Vault
 from services.cases.store import AnyRecorded, RecordedEvidence
 
@@ -121,6 +123,7 @@ async def export(
             for _, rows in streams
             for r in rows
         ]
+    openings = await _openings(vault, [r for _, rows in streams for r in rows])
     chains = [(stream, await opened(vault, rows)) for stream, rows in streams[1:]]
     files, evidence = _evidence_files(str(incident_id), chains, now)
     files = {
@@ -128,6 +131,7 @@ async def export(
         "verify.py": inspect.getsource(verifier).encode(),
         "events.jsonl": "".join(f"{leaf_text(r)}\n" for _, rows in streams for r in rows).encode(),
         "proofs.json": msgspec.json.encode(proofs),
+        "openings.json": msgspec.json.encode(openings),
         **files,
     }
     evidence = [item for item in evidence if UUID(item.evidence_id) in with_bytes]
@@ -148,6 +152,20 @@ async def export(
         "statement.txt": signer.sign(statement.text()).encode(),
     }
     return Bundle({**files, **signed}, evidence)
+
+
+async def _openings(vault: Vault, rows: Sequence[Any]) -> list[list[str | None]]:
+    """Return for each event the keys of its boxes, one by one: of no other event, nor of later."""
+    keys = await keys_for(vault, rows)
+    return [
+        [
+            None if key is None else base64.b64encode(key).decode()
+            for key in box_keys(
+                msgspec.json.decode(r["data"]), (r["stream_id"], r["event_id"], r["type"]), keys
+            )
+        ]
+        for r in rows
+    ]
 
 
 def _evidence_files(

@@ -21,6 +21,7 @@ WHAT IS IN HERE
   events.jsonl      every event of the incident, then of each item of evidence; one a line, in the
                     canonical JSON of RFC 8785: its bytes are what was hashed
   proofs.json       for each line the path to the root (RFC 6962, section 2.1.1; base64)
+  openings.json     for each line the keys of its sealed parts, or null where they were erased
   checkpoint.txt    the signed root of the log (a C2SP tlog-checkpoint in a signed note)
   statement.txt     signed: how many events each stream has, and size and SHA-256 of every file
   key.txt           the public key, as name+id+base64(0x01 and 32 bytes of Ed25519)
@@ -38,5 +39,9 @@ BY HAND
   node        SHA-256(0x01, left, right)
   root        from a leaf upwards by its path, as RFC 9162 section 2.1.3.2 says; number and size
               are the event's position less 1, and the size in the checkpoint
+  sealed      in the stored event text about persons is [sealed], and data.sealed has the parts:
+              base64 of 12 bytes of nonce and AES-256-GCM, opened with the key in openings.json;
+              authenticated with it are the lines tocsin/sealed/1, stream_id, event_id, type, and
+              the box's keys with spaces between. verify.py BUNDLE [--key KEY] --text shows them
   evidence    sha256sum of a file in evidence/ is the sha256 in its EvidenceCollected event
 """

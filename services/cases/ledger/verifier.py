@@ -18,14 +18,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 __all__ = [
     "BUNDLE_FORMAT", "EMPTY_ROOT", "Checkpoint", "IncompleteError", "Statement", "TamperedError",
-    "VerifyKey", "leaf_hash", "node_hash", "open_note", "parse_checkpoint", "parse_statement",
-    "verify_bundle", "verify_consistency", "verify_inclusion",
+    "VerifyKey", "leaf_hash", "node_hash", "open_note", "opened_boxes", "parse_checkpoint",
+    "parse_statement", "verify_bundle", "verify_consistency", "verify_inclusion",
 ]  # fmt: skip
 
 BUNDLE_FORMAT = "tocsin-bundle/2"
@@ -320,12 +322,49 @@ def _verify_open(bundle: zipfile.ZipFile, key: VerifyKey | None) -> str:
         raise IncompleteError("events.jsonl ends in the middle of an event")
     collected = _verify_events(lines, _proofs(bundle, len(lines)), checkpoint, told)
     there = _verify_files(bundle, told, collected)
+    sealed = [box for _, boxes in opened_boxes(bundle) for box in boxes]
     whose = "the key given" if key else f"the bundle's own key {own.id.hex()}; compare it"
     return (
         f"incident {told.incident}: {len(lines)} events are in the log of {checkpoint.origin} at"
         f" size {checkpoint.size}, {there} of {len(collected)} items of evidence are in the"
-        f" bundle and unchanged; signed by {whose}"
+        f" bundle and unchanged; {sum(box is not None for box in sealed)} of {len(sealed)} sealed"
+        f" parts open to what was sealed; signed by {whose}"
     )
+
+
+def opened_boxes(bundle: zipfile.ZipFile) -> list[tuple[Any, list[Any]]]:
+    """Return each event with what its sealed parts say; None for one that was erased.
+
+    TamperedError when a part does not open: it is not what was sealed there, or the key is not its.
+    """
+    if "openings.json" not in bundle.namelist():  # exported before anything was sealed
+        return []
+    lines = _read(bundle, "events.jsonl").split(b"\n")[:-1]
+    try:
+        keys = json.loads(_read(bundle, "openings.json"))
+        pairs = list(zip(map(json.loads, lines), keys, strict=True))
+        return [(event, _opened(event, given)) for event, given in pairs]
+    except (ValueError, TypeError, KeyError) as error:
+        raise TamperedError("openings.json does not belong to these events") from error
+
+
+def _opened(event: Any, keys: Sequence[str | None]) -> list[Any]:
+    found = []
+    for box, key in zip(event["data"].get("sealed", ()), keys, strict=True):
+        place = (event["stream_id"], event["event_id"], event["type"], " ".join(box["keys"]))
+        name = "\n".join(("tocsin/sealed/1", *place)).encode()
+        raw = base64.b64decode(box["box"], validate=True)
+        try:
+            found.append(
+                None
+                if key is None
+                else json.loads(AESGCM(base64.b64decode(key)).decrypt(raw[:12], raw[12:], name))
+            )
+        except InvalidTag as error:
+            position = int(event["position"])
+            told = f"a sealed part at position {position} was altered, or its key was"
+            raise TamperedError(told, position) from error
+    return found
 
 
 def _proofs(bundle: zipfile.ZipFile, count: int) -> list[list[bytes]]:
@@ -395,6 +434,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         key = VerifyKey.parse(arguments[2]) if arguments[1:2] == ["--key"] else None
         print(f"intact: {verify_bundle(Path(arguments[0]), key)}")  # noqa: T201 - a command
+        if arguments[-1] == "--text":
+            with zipfile.ZipFile(arguments[0]) as bundle:
+                for event, boxes in opened_boxes(bundle):
+                    event["data"]["sealed"] = boxes
+                    print(json.dumps(event, ensure_ascii=False))  # noqa: T201 - a command
     except TamperedError as error:
         print(f"TAMPERED: {error}")  # noqa: T201 - a command
         return 2

@@ -1,5 +1,10 @@
 """Erasures end to end: gone from every view and the past, and the log is still proven."""
 
+import io
+import json
+import subprocess
+import sys
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ import pytest_asyncio
 from services.cases.app import create_app
 from services.cases.ledger.keys import load_signer
 from services.cases.ledger.reading import audit_database
+from services.cases.ledger.verifier import TamperedError, opened_boxes, verify_bundle
 from services.cases.postgres import PostgresStore
 from services.cases.projector import Projector
 from services.cases.rebuild import rebuild
@@ -215,3 +221,47 @@ async def test_another_replica_seals_nothing_under_a_key_that_is_gone(people: Pe
     projector = Projector(engine, world.vault)
     while await projector.once():
         pass
+
+
+async def test_a_bundle_shows_what_was_sealed_offline_and_holds_after_an_erasure(
+    people: People, tmp_path: Path
+) -> None:
+    incident = await dismissed(people, "to take away")
+    path = tmp_path / "bundle.zip"
+
+    async def taken() -> tuple[int, str]:
+        answer = await people.get("lars", f"/v1/incidents/{incident}/bundle")
+        assert answer.status_code == 200, answer.text
+        path.write_bytes(answer.content)
+        with zipfile.ZipFile(path) as bundle:
+            (tmp_path / "verify.py").write_bytes(bundle.read("verify.py"))
+            assert "hunter2" not in bundle.read("events.jsonl").decode()
+        told = subprocess.run(
+            [sys.executable, "-I", str(tmp_path / "verify.py"), str(path), "--text"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return told.returncode, told.stdout
+
+    code, told = await taken()
+    assert code == 0, told
+    assert SECRET in told
+    assert "arthur@example.com" in told
+    kept = path.read_bytes()
+    # The key of one part does not open another.
+    with zipfile.ZipFile(io.BytesIO(kept)) as bundle:
+        files = {name: bundle.read(name) for name in bundle.namelist()}
+    keys = json.loads(files["openings.json"])
+    first, *_, last = [n for n, each in enumerate(keys) if each]
+    keys[first], keys[last] = keys[last], keys[first]
+    with zipfile.ZipFile(path, "w") as forged:
+        for name, content in files.items():
+            forged.writestr(name, json.dumps(keys) if name == "openings.json" else content)
+    with pytest.raises(TamperedError), zipfile.ZipFile(path) as bundle:
+        opened_boxes(bundle)
+    assert (await erase(people, incident_id=incident)).status_code == 200
+    code, told = await taken()
+    assert code == 0, told
+    assert SECRET not in told
+    assert "null" in told
+    path.write_bytes(kept)  # what was taken away before is not ours any more
+    assert verify_bundle(path)
