@@ -132,8 +132,8 @@ async def test_a_users_file_name_is_no_name_in_the_bundle(custody: Custody, name
     incident = await custody.people.opened()
     item = await custody.collected(b"zip-slip " + name.encode(), incident, file_name=name)
     files = files_of(await exported(custody, incident))
-    fixed = {"README.txt", "verify.py", "events.jsonl", "proofs.json", "openings.json", "manifest.json",
-             "key.txt", "checkpoint.txt", "statement.txt"}  # fmt: skip
+    fixed = {"README.txt", "verify.py", "events.jsonl", "proofs.json", "openings.json",
+             "manifest.json", "key.txt", "checkpoint.txt", "statement.txt"}  # fmt: skip
     assert set(files) - fixed == {
         f"evidence/{item}.bin", f"custody/{item}.json", f"certificates/{item}.txt"
     }  # fmt: skip
