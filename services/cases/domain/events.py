@@ -179,7 +179,7 @@ class ActionRecorded(_Fact):
     owner: Person
     due: datetime | None = None
     provisional: bool = False
-    services: tuple[str, ...] = ()
+    services: tuple[Plain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
