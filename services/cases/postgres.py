@@ -204,9 +204,7 @@ class PostgresStore:
         if self._waiting >= self._max_waiting:
             raise OverloadedError(f"{self._waiting} appends wait for the log")
         self._waiting += 1
-        answer = asyncio.create_task(
-            self._append(stream_id, events, expected, command_id, await self._vault.digest(digest))
-        )
+        answer = asyncio.create_task(self._append(stream_id, events, expected, command_id, digest))
         answer.add_done_callback(self._answered)
         # A caller who goes away must not leave a COMMIT half asked (delivery reference §3.2).
         return await asyncio.shield(answer)
@@ -219,6 +217,7 @@ class PostgresStore:
         command_id: UUID,
         digest: str,
     ) -> Appended:
+        digest = await self._vault.digest(digest)
         for _ in range(SEALINGS):
             encoded, ids, keys = await self._sealed(stream_id, events)
             ask = Ask(

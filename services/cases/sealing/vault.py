@@ -155,7 +155,7 @@ class Vault:
         places: dict[Subject, _Place] = {INCIDENT: ("incident", incident_id.bytes)}
         places |= {name: ("person", blind(index, name)) for name in names}
         async with _lazily(self._engine) as connect:
-            if any(self._alive.get(place) not in self._keys for place in places.values()):
+            if any(self._keys.get(self._alive.get(place, "")) is None for place in places.values()):
                 await self._find_or_make(await connect(), list(places.values()))
             found = {name: self._alive[place] for name, place in places.items()}
             uses = [(found[name], stream_id) for name in names]

@@ -19,7 +19,7 @@ async def test_nothing_is_acknowledged_that_is_not_committed(world: World) -> No
     async with engine.connect() as connection:  # cut off within a transaction, and back in the pool
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.transaction().start()
-    store, stream, command = PostgresStore(engine), uuid7(), uuid7()
+    store, stream, command = PostgresStore(engine, world.vault), uuid7(), uuid7()
     note = NoteAdded(actor=SR, at=NOW, note_id=uuid7(), text="kept or refused")
 
     async def append() -> int:
@@ -31,7 +31,7 @@ async def test_nothing_is_acknowledged_that_is_not_committed(world: World) -> No
     assert is_transient(refused.value)  # 503: the caller repeats it
     assert (await store.read(stream)).version == 0
     assert await append() == 1
-    other = PostgresStore(world.engine("cases"))
+    other = PostgresStore(world.engine("cases"), world.vault)
     assert (await other.read(stream)).version == 1
     await store.close()
     await engine.dispose()

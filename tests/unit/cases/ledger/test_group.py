@@ -13,7 +13,16 @@ pytestmark = pytest.mark.unit
 
 
 def ask() -> Ask:
-    return Ask(stream_id=uuid7(), events=(), encoded=(), expected=0, command_id=uuid7(), digest="d")
+    return Ask(
+        stream_id=uuid7(),
+        events=(),
+        encoded=(),
+        event_ids=(),
+        keys=frozenset(),
+        expected=0,
+        command_id=uuid7(),
+        digest="d",
+    )
 
 
 async def test_the_connection_is_let_go_only_when_nothing_comes_for_a_moment() -> None:
