@@ -33,6 +33,7 @@ TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Refused by a rule",
+    410: "Gone",
     412: "Stale version",
     413: "Too large",
     415: "Unsupported media type",

@@ -125,7 +125,7 @@ def _proposed(proposed: IncidentProposedV1, data: bytes, now: datetime) -> Told:
             now=now,
             number="",  # drawn by the consumer
             title=proposed.title,
-            source_kind=proposed.source_kind,
+            source_kind=proposed.reported_as or proposed.source_kind,
             source_refs=(f"proposal:{proposed.event_id}",),
             reason=proposed.grouping.explanation,
             detected_at=min(

@@ -82,7 +82,8 @@ def fact_of_escalate(subject: str, data: bytes, now: datetime) -> Found | None:
             return _found(page, page.incident_id, FactKind.PAGE_ACKNOWLEDGED, text, now)
         case SupportCaseLinkedV1.SUBJECT:
             case_ = SupportCaseLinkedV1.from_json(data)
-            text = f"Support case {case_.reference} of tenant {case_.tenant} belongs to it."
+            whose = f" of tenant {case_.tenant}" if case_.tenant else ""
+            text = f"Support case {case_.reference}{whose} belongs to it."
             return _found(case_, case_.incident_id, FactKind.SUPPORT_CASE_LINKED, text, now)
         case _:
             return None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -17,6 +18,9 @@ from services.escalate.migrations import HEAD
 from services.escalate.paging import LogChannel, Pager
 from services.escalate.settings import Settings, load_policies
 from services.escalate.state import State
+from services.escalate.support import api as support_api
+from services.escalate.support.desk import Desk
+from services.escalate.support.watch import Watch
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume
@@ -59,6 +63,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 outbox.wake()
                 pages.wake()
 
+            desk = Desk(policies, log_channel.name, timedelta(minutes=settings.acknowledge_minutes))
+            unacknowledged = Reconciler(
+                "support cases", Watch(engine, desk, clock, went_out).once, 1.0
+            )
             on_detection = DetectionHandler(
                 engine, policies, log_channel.name, clock, went_out, extensions.wake
             )
@@ -67,6 +75,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 outbox.run(),
                 pages.run(),
                 extensions.run(),
+                unacknowledged.run(),
                 consume(bus, consumer(DETECTIONS_CONSUMER), on_detection),
                 consume(bus, consumer(CASES_CONSUMER), on_case),
             ):
@@ -77,6 +86,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     },
                     engine=engine,
                     policies=policies,
+                    desk=desk,
+                    clock=clock,
+                    wake=went_out,
                 )
         await engine.dispose()
 
@@ -86,7 +98,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         lifespan,
         description="Groups detections into proposals, computes severity and priority, escalates.",
         clock=clock,
+        bounds=support_api.BOUNDS,
     )
     app.include_router(api.router)
     app.include_router(api_policies.router)
+    app.include_router(support_api.router)
     return app

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.escalate.gate import on_escalated, on_opened, on_severity_set
 from services.escalate.proposal import Policies
 from services.escalate.store import close_group
+from services.escalate.support.follow import follow
 from services.escalate.triage import triage
 from shared.clock import Clock
 from shared.consume import Delivery, TransientError
@@ -18,6 +19,7 @@ from shared.contracts.cases import (
     IncidentEscalatedV1,
     IncidentEvent,
     IncidentOpenedV1,
+    IncidentReopenedV1,
     SeveritySetV1,
 )
 from shared.contracts.detect import DetectionRaisedV1
@@ -38,6 +40,7 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
         IncidentEscalatedV1,
         IncidentDismissedV1,
         IncidentClosedV1,
+        IncidentReopenedV1,
     )
 }
 
@@ -122,6 +125,7 @@ class CasesHandler:
 
     async def _apply(self, connection: AsyncConnection, event: IncidentEvent) -> None:
         now, directory = self._clock(), self._policies.directory
+        await follow(connection, event, now)
         match event:
             case IncidentOpenedV1():
                 await on_opened(connection, event)
@@ -131,5 +135,7 @@ class CasesHandler:
                 await on_escalated(connection, event, directory, self._channel, now)
             case IncidentDismissedV1() | IncidentClosedV1():
                 await close_group(connection, event.incident_id, now)
+            case IncidentReopenedV1():
+                pass  # its group stays closed: what comes now is new
             case _:
                 raise AssertionError(f"{event.SUBJECT} is in _UNDERSTOOD without a case")

@@ -29,6 +29,9 @@ class Settings(ServiceSettings):
     extend_seconds: float = Field(
         1.0, gt=0, le=60, description="least time between two messages on what joined a proposal"
     )
+    acknowledge_minutes: float = Field(
+        15, gt=0, le=1440, description="time to acknowledge a support case before it is paged again"
+    )
     directory_file: Path | None = Field(None, description="services, tiers, teams; None: shipped")
     severity_policy_file: Path | None = Field(None, description="None: the shipped policy")
     priority_policy_file: Path | None = Field(None, description="None: the shipped policy")

@@ -1,9 +1,13 @@
 """What escalate's handlers find on ``request.state``, and who may ask (§7)."""
 
+from collections.abc import Callable
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.escalate.proposal import Policies
+from services.escalate.support.desk import Desk
 from shared.auth import Role
+from shared.clock import Clock
 from shared.http import ServiceState
 
 __all__ = ["ASSESSORS", "READERS", "State"]
@@ -29,3 +33,6 @@ class State(ServiceState):
 
     engine: AsyncEngine
     policies: Policies
+    desk: Desk
+    clock: Clock
+    wake: Callable[[], None]

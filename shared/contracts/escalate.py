@@ -12,7 +12,8 @@ __all__ = [
     "Assessment", "Contribution", "EngagementEvent", "EscalationRaisedV1", "Grouping",
     "IncidentProposedV1", "PageAcknowledgedV1", "PriorityAssessment", "ProposalExtendedV1",
     "SMEEngagementAcceptedV1", "SMEEngagementDeclinedV1", "SMEEngagementReleasedV1",
-    "SMEEngagementRequestedV1", "SupportCaseLinkedV1", "TeamPagedV1",
+    "SMEEngagementRequestedV1", "SupportCaseAcknowledgedV1", "SupportCaseLinkedV1",
+    "SupportCaseOpenedV1", "SupportCaseTriagedV1", "TeamPagedV1",
 ]  # fmt: skip
 
 Severity = Literal["SEV0", "SEV1", "SEV2", "SEV3", "SEV4"]
@@ -77,6 +78,9 @@ class IncidentProposedV1(Contract):
     regions: list[str] = Field(default_factory=list)
     detections: list[DetectionRaisedV1] = Field(description="verbatim, at most 20")
     detection_count: int = Field(ge=1, description="all of them, also those not listed")
+    reported_as: str | None = Field(
+        None, description="where it comes from, if `source_kind` has no word for it (R07)"
+    )
 
     @property
     def about(self) -> str:
@@ -208,3 +212,47 @@ class SupportCaseLinkedV1(Contract):
     @property
     def about(self) -> str:
         return str(self.incident_id)
+
+
+class SupportCaseEvent(Contract):
+    """What every message of a support case carries; no content of the case."""
+
+    case_id: UUID
+    reference: str = Field(description="what the customer calls it")
+    source_kind: str = Field(description="customer_case, employee_report, partner, … (R07)")
+    tenant: str | None = None
+
+    @property
+    def about(self) -> str:
+        return str(self.case_id)
+
+
+class SupportCaseOpenedV1(SupportCaseEvent):
+    """Somebody reported something; it is assigned to incident communications at once (R15b)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.support_case.opened"
+
+    team: str
+    assignee: str | None = Field(None, description="who is on call there; null: nobody is known")
+    acknowledge_by: Instant
+
+
+class SupportCaseAcknowledgedV1(SupportCaseEvent):
+    """Incident communications has it."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.support_case.acknowledged"
+
+    person: str
+    seconds: int = Field(ge=0, description="from the opening to the acknowledgement")
+
+
+class SupportCaseTriagedV1(SupportCaseEvent):
+    """Triage came to a verdict; when it escalates, to every team that routing names (R15c)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.support_case.triaged"
+
+    outcome: Literal["escalate", "customer_realm", "not_security", "need_info"]
+    person: str
+    incident_id: UUID | None = None
+    teams: list[str] = Field(default_factory=list)
+    routing_rules: list[str] = Field(default_factory=list)

@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0001"
+HEAD = "0002"

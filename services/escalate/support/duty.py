@@ -1,0 +1,26 @@
+"""Who answers for a support case, and who when they do not: one place to ask the directory."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.escalate.directory import Directory
+
+__all__ = ["OnDuty", "communications", "stand_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class OnDuty:
+    """A team, and who of it is on call; None while the directory holds teams only."""
+
+    team: str
+    person: str | None = None
+
+
+def communications(directory: Directory, at: datetime) -> OnDuty:
+    """Return incident communications as it is on call at *at* (R15b)."""
+    return OnDuty(directory.teams["incident_communications"])
+
+
+def stand_in(directory: Directory) -> str:
+    """Return the team that acts when nobody else does (§7)."""
+    return directory.teams["duty_manager"]
