@@ -44,9 +44,12 @@ def check(places: Sequence[Path], console: Console) -> int:
     for error in (*report.errors, *report.skipped):
         kind = "skipped" if error.unsupported else "rejected"
         console.print(f"{kind}: {error}", highlight=False, soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", highlight=False, soft_wrap=True)
+    filters = f", {len(report.filters)} filters" if report.filters else ""
     console.print(
         f"{report.documents} documents in {report.files} files: {len(report.rules)} rules and"
-        f" {len(report.correlations)} correlations loaded, {len(report.errors)} rejected,"
+        f" {len(report.correlations)} correlations{filters} loaded, {len(report.errors)} rejected,"
         f" {len(report.skipped)} skipped"
     )
     return 1 if report.errors else 0

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from services.detect.rules.load import rule_files
-from services.detect.rules.yaml_tree import MAX_BYTES
+from services.detect.rules.load import NO_RULES, rule_files, rule_texts
+from services.detect.rules.model import RuleError
 from shared.errors import UserError
 
 __all__ = ["Desk", "backtest", "import_rules"]
@@ -53,9 +53,12 @@ async def import_rules(
     A file that is in force or proposed already, word for word, is passed over.
     """
     done = passed = refused = 0
-    for path in _files(places):
-        content = path.read_bytes()[: MAX_BYTES + 1]
-        text = content.decode("utf-8", "replace")
+    for found in (each for path in _files(places) for each in rule_texts(path)):
+        if isinstance(found, RuleError):
+            refused += 1
+            console.print(f"refused: {found}", highlight=False, soft_wrap=True)
+            continue
+        path, text = found
         body = {"text": text, "origin": origin, "reason": reason}
         answer = await desk.ask("POST", "/v1/rule-proposals", body)
         if answer.is_success:
@@ -96,7 +99,7 @@ def _files(places: Sequence[Path]) -> Iterator[Path]:
     for place in places:
         if not place.exists():
             raise UserError(f"{place} is not there")
-    yield from rule_files(places)
+    yield from (path for path in rule_files(places) if path.name not in NO_RULES)
 
 
 def _sentence(answer: httpx.Response) -> str:

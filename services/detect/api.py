@@ -47,6 +47,7 @@ async def list_rules(
     return {
         "loaded": len(report.rules),
         "correlations": len(report.correlations),
+        "filters": len(report.filters),
         "rejected": len(report.errors),
         "skipped": len(report.skipped),
         "inert": len(in_force(request).unrouted),
@@ -74,6 +75,9 @@ async def list_errors(request: Request, _: RuleReader) -> dict[str, Any]:
         "items": [{"file": str(e.path), "line": e.line, "reason": e.reason} for e in report.errors],
         "skipped": [
             {"file": str(s.path), "line": s.line, "reason": s.reason} for s in report.skipped
+        ],
+        "warnings": [
+            {"file": str(w.path), "line": w.line, "reason": w.reason} for w in report.warnings
         ],
     }
 

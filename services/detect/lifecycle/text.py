@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.detect.correlation.model import Correlation
 from services.detect.correlation.plan import Plan, make_plan
-from services.detect.rules.model import Rule, RuleError
+from services.detect.rules.model import Filter, Rule, RuleError
 from services.detect.rules.parse import parse_rules
 
 __all__ = ["ProposalText", "ProposalTextError", "read_proposal"]
@@ -37,6 +37,10 @@ def read_proposal(text: str) -> ProposalText:
     for item in parse_rules(text, "proposal"):
         if isinstance(item, RuleError):
             raise ProposalTextError(item.line, item.reason)
+        if isinstance(item, Filter):
+            raise ProposalTextError(
+                item.line, "a filter lies in a rule file; propose the rule's own text, narrowed"
+            )
         found.append(item)
         if len(found) > MAX_DOCUMENTS:
             raise ProposalTextError(item.line, f"more than {MAX_DOCUMENTS} rules")

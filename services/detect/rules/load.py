@@ -1,4 +1,4 @@
-"""Rules from directories: every document gives a rule or a reason, one never costs another."""
+"""Rules from folders and archives: a document gives a rule or a reason, none costs another."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,18 +8,28 @@ from pathlib import Path
 from services.detect.correlation.model import Correlation
 from services.detect.correlation.plan import NO_PLAN, Plan, make_plan
 
-from .model import Rule, RuleError
-from .parse import parse_rules
+from .archive import SUFFIX as ARCHIVE_SUFFIX
+from .archive import read_archive
+from .filters import apply_filters
+from .model import Filter, Rule, RuleError
+from .parse import Document, parse_rules
+from .placeholders import FILE as PLACEHOLDERS_FILE
+from .placeholders import read_placeholders
 from .values import Placeholders
 from .yaml_tree import MAX_BYTES
 
 RETIRED = "retired.rules.yml"  # in a managed folder: a list of ids that are in force nowhere
+SUFFIXES = (".yml", ".yaml")
 TEST_SUFFIX = ".test.yml"  # examples that lie beside the rules of a pack
+NO_RULES = (RETIRED, PLACEHOLDERS_FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What became of every document found: documents = rules + correlations + errors + skipped."""
+    """What became of every document found.
+
+    documents = rules + correlations + filters + errors + skipped; *rules* are narrowed by filters.
+    """
 
     rules: tuple[Rule, ...]
     errors: tuple[RuleError, ...]
@@ -27,6 +37,12 @@ class LoadReport:
     files: int
     correlations: tuple[Correlation, ...] = ()
     plan: Plan = NO_PLAN
+    filters: tuple[Filter, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[RuleError, ...]:
+        """Return what is in force and yet probably not meant so."""
+        return tuple(RuleError(f.path, f.line, f.warning) for f in self.filters if f.warning)
 
     @property
     def loaded(self) -> tuple[Rule | Correlation, ...]:
@@ -36,11 +52,10 @@ class LoadReport:
     @property
     def documents(self) -> int:
         """Return how many documents were looked at."""
-        found = (self.rules, self.correlations, self.errors, self.skipped)
+        found = (self.rules, self.correlations, self.filters, self.errors, self.skipped)
         return sum(map(len, found))
 
 
-Document = Rule | Correlation | RuleError
 ReadFiles = dict[Path, tuple[object, tuple[Document, ...]]]
 """What files held when they were read last, so that only changed ones are read again."""
 
@@ -50,26 +65,31 @@ def load_rules(
     placeholders: Placeholders | None = None,
     read: ReadFiles | None = None,
 ) -> LoadReport:
-    """Return what the rule files under *places* (directories or files) hold.
+    """Return what the rule files under *places* (directories, zip archives or files) hold.
 
     A folder with a file RETIRED is managed: its rules stand for those with the same id in places
     after it, and what the file lists is skipped everywhere. Files that stand in *read* unchanged
-    are not parsed again; it is brought up to date.
+    are not parsed again; it is brought up to date. Values of *placeholders* come before those of
+    files PLACEHOLDERS_FILE.
     """
     places = list(places)
     retired, own = _managed(places)
     known: ReadFiles = {} if read is None else read
     before = dict(known)
     known.clear()
-    rules: dict[str, Rule | Correlation] = {}
-    errors: list[RuleError] = []
+    paths = list(rule_files(places))
+    given, unread = read_placeholders(path for path in paths if path.name == PLACEHOLDERS_FILE)
+    values = {**given, **(placeholders or {})}
+    marked = hash(tuple(sorted((name, *each) for name, each in values.items())))
+    rules: dict[str, Rule | Correlation | Filter] = {}
+    errors: list[RuleError] = list(unread)
     skipped: list[RuleError] = []
     files = 0
-    for path in rule_files(places):
-        if path.name == RETIRED:
+    for path in paths:
+        if path.name in NO_RULES:
             continue
         files += 1
-        known[path] = _known_or_read(path, placeholders, before)
+        known[path] = _known_or_read(path, values, marked, before)
         for found in known[path][1]:
             if isinstance(found, RuleError):
                 (skipped if found.unsupported else errors).append(found)
@@ -83,17 +103,25 @@ def load_rules(
                 errors.append(RuleError(found.path, found.line, reason))
             else:
                 rules[found.id] = found
-    plan = make_plan(
+    correlations = [found for found in rules.values() if isinstance(found, Correlation)]
+    filters = [found for found in rules.values() if isinstance(found, Filter)]
+    narrowed, unused = apply_filters(
         [found for found in rules.values() if isinstance(found, Rule)],
-        [found for found in rules.values() if isinstance(found, Correlation)],
+        [name for found in correlations for name in (found.id, found.name) if name],
+        filters,
     )
+    for error in unused:
+        (skipped if error.unsupported else errors).append(error)
+    without = {(error.path, error.line) for error in unused}
+    plan = make_plan(narrowed, correlations)
     return LoadReport(
-        rules=tuple(found for found in rules.values() if isinstance(found, Rule)),
+        rules=narrowed,
         errors=(*errors, *plan.errors),
         skipped=tuple(skipped),
         files=files,
         correlations=tuple(step.rule for step in plan.steps),
         plan=plan,
+        filters=tuple(each for each in filters if (each.path, each.line) not in without),
     )
 
 
@@ -119,16 +147,32 @@ def rule_files(places: Iterable[Path | str]) -> Iterator[Path]:
             # A mounted ConfigMap keeps the files a second time in a folder named ..<timestamp>.
             subfolders[:] = sorted(name for name in subfolders if not name.startswith(".."))
             for name in sorted(names):
-                if name.endswith((".yml", ".yaml")) and not name.endswith(TEST_SUFFIX):
+                if name.endswith((*SUFFIXES, ARCHIVE_SUFFIX)) and not name.endswith(TEST_SUFFIX):
                     yield Path(folder, name)
 
 
+def rule_texts(path: Path) -> Iterator[tuple[str, str] | RuleError]:
+    """Yield (name, text) of a rule file, or of each one in an archive, or why there is none."""
+    if path.suffix == ARCHIVE_SUFFIX:
+        for member in read_archive(path, SUFFIXES):
+            if isinstance(member, RuleError):
+                yield member
+            elif not member[0].endswith((TEST_SUFFIX, RETIRED)):
+                yield _text(*member)
+        return
+    try:
+        with path.open("rb") as file:
+            yield _text(str(path), file.read(MAX_BYTES + 1))
+    except OSError as error:
+        yield RuleError(str(path), 1, f"cannot be read: {error.strerror}")
+
+
 def _known_or_read(
-    path: Path, placeholders: Placeholders | None, before: ReadFiles
+    path: Path, placeholders: Placeholders, marked: int, before: ReadFiles
 ) -> tuple[object, tuple[Document, ...]]:
     try:
         found = path.stat()
-        state: object = (found.st_mtime_ns, found.st_size, found.st_ino)
+        state: object = (found.st_mtime_ns, found.st_size, found.st_ino, marked)
     except OSError:
         state = None
     if state is not None and path in before and before[path][0] == state:
@@ -136,19 +180,21 @@ def _known_or_read(
     return state, tuple(_read(path, placeholders))
 
 
-def _read(path: Path, placeholders: Placeholders | None) -> Iterator[Document]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        yield RuleError(str(path), 1, f"cannot be read: {error.strerror}")
-        return
+def _read(path: Path, placeholders: Placeholders) -> Iterator[Document]:
+    for found in rule_texts(path):
+        if isinstance(found, RuleError):
+            yield found
+        elif Path(found[0]).name == PLACEHOLDERS_FILE:
+            reason = "values of placeholders lie beside an archive, not in it"
+            yield RuleError(found[0], 1, reason, unsupported=True)
+        else:
+            yield from parse_rules(found[1], found[0], placeholders)
+
+
+def _text(name: str, content: bytes) -> tuple[str, str] | RuleError:
     if len(content) > MAX_BYTES:
-        yield RuleError(str(path), 1, f"file is larger than {MAX_BYTES // 1024} KiB")
-        return
+        return RuleError(name, 1, f"file is larger than {MAX_BYTES // 1024} KiB")
     try:
-        text = content.decode("utf-8-sig")
+        return name, content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        yield RuleError(str(path), content.count(b"\n", 0, error.start) + 1, "not UTF-8 text")
-        return
-    yield from parse_rules(text, str(path), placeholders)
+        return RuleError(name, content.count(b"\n", 0, error.start) + 1, "not UTF-8 text")

@@ -234,3 +234,22 @@ class Rule:
     falsepositives: tuple[str, ...] = ()
     path: str = ""
     line: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filter:
+    """What narrows other rules: *condition* must hold for an event besides theirs.
+
+    *rules* are ids and names, None for every rule of *logsource*. *warning*: what is probably not
+    meant, though it is understood.
+    """
+
+    id: str
+    title: str
+    logsource: LogSource
+    rules: tuple[str, ...] | None
+    condition: Node
+    version: str
+    warning: str = ""
+    path: str = ""
+    line: int = 1

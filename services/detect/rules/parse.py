@@ -1,4 +1,4 @@
-"""Rule text to immutable rules; what is not understood is refused with its line, never ignored."""
+"""Text to immutable rules and filters; what is not understood is refused, never ignored."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from .model import (
     ANYWHERE,
     AllOf,
     AtLeast,
+    Filter,
     Item,
     Level,
     LogSource,
@@ -22,6 +23,7 @@ from .model import (
     RefusedError,
     Rule,
     RuleError,
+    Selection,
     Status,
 )
 from .values import Placeholders, read_item
@@ -30,6 +32,10 @@ from .yaml_tree import Listing, Scalar, Table, Tree, documents, plain
 # Rules may come without an id; theirs is derived from what they call themselves.
 _UNNAMED = UUID("7d2f4f0e-7f7d-5c0a-9a53-5f6a6c8f1b11")
 _E = TypeVar("_E", bound=StrEnum)
+_NOT = "condition: not selection"
+
+Document = Rule | Correlation | Filter | RuleError
+"""What one YAML document gives."""
 
 
 def parse_rule(text: str, path: str = "<text>", placeholders: Placeholders | None = None) -> Rule:
@@ -45,7 +51,7 @@ def parse_rule(text: str, path: str = "<text>", placeholders: Placeholders | Non
 
 def parse_rules(
     text: str, path: str, placeholders: Placeholders | None = None
-) -> Iterator[Rule | Correlation | RuleError]:
+) -> Iterator[Document]:
     """Yield for each YAML document in *text* its rule, or why there is none."""
     empty = True
     try:
@@ -64,13 +70,12 @@ def parse_rules(
             yield RuleError(path, 1, "holds no rule")
 
 
-def _document(tree: Tree, path: str, placeholders: Placeholders) -> Rule | Correlation | RuleError:
+def _document(tree: Tree, path: str, placeholders: Placeholders) -> Document:
     if not isinstance(tree, Table):
         return RuleError(path, tree.line, "a rule must be a map of keys and values")
     try:
-        if "filter" in tree.entries and "correlation" not in tree.entries:
-            reason = "filter rules are not supported yet"
-            return RuleError(path, tree.lines["filter"], reason, unsupported=True)
+        if "filter" in tree.entries:
+            return _filter(tree, path, placeholders)
         if "correlation" in tree.entries:
             return read_correlation(tree, _about_correlation(tree, path))
         return _rule(tree, path, placeholders)
@@ -135,13 +140,48 @@ def _rule(tree: Table, path: str, placeholders: Placeholders) -> Rule:
     )
 
 
+def _filter(tree: Table, path: str, placeholders: Placeholders) -> Filter:
+    for other in ("correlation", "detection"):
+        if other in tree.entries:
+            raise RefusedError(tree.lines[other], f"a filter cannot have {other!r} besides")
+    title = _title(tree)
+    logsource = _logsource(tree)
+    table = tree.entries["filter"]
+    if not isinstance(table, Table):
+        raise RefusedError(tree.lines["filter"], "'filter' must be a map")
+    names = _list(table, "rules")
+    if not names or not all(names):
+        raise RefusedError(
+            table.lines.get("rules", table.line), "'rules' needs ids or names, or 'any'"
+        )
+    every = [name.lower() for name in names] == ["any"]
+    condition = _searches(table, ("condition", "rules"), placeholders)
+    positive = f"it keeps only what its condition describes; to leave that out, write {_NOT!r}"
+    return Filter(
+        id=_identity(tree, title, logsource),
+        title=title,
+        logsource=logsource,
+        rules=None if every else names,
+        condition=condition,
+        version=_digest(tree, placeholders),
+        warning=positive if isinstance(condition, Selection) else "",
+        path=path,
+        line=tree.line,
+    )
+
+
 def _digest(tree: Table, placeholders: Placeholders) -> str:
-    """Comments, layout and the order of keys do not count; placeholder values do."""
+    """Comments, layout and order of keys do not count; values of placeholders named in it do."""
     content: dict[str, object] = {"rule": plain(tree)}
-    if placeholders:
-        content["placeholders"] = {name: list(values) for name, values in placeholders.items()}
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    written = _canonical(content)
+    used = {name: list(values) for name, values in placeholders.items() if f"%{name}%" in written}
+    if used:
+        written = _canonical({**content, "placeholders": used})
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def _canonical(content: object) -> str:
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _identity(tree: Table, title: str, logsource: LogSource) -> str:
@@ -173,9 +213,14 @@ def _detection(tree: Table, placeholders: Placeholders) -> Node:
             table.lines["timeframe"],
             "'timeframe' aggregations are not supported, use a correlation rule",
         )
+    return _searches(table, ("condition",), placeholders)
+
+
+def _searches(table: Table, reserved: Sequence[str], placeholders: Placeholders) -> Node:
+    """Return the condition of *table*, whose other keys but *reserved* are its selections."""
     selections: dict[str, Node] = {}
     for name, value in table.entries.items():
-        if name == "condition":
+        if name in reserved:
             continue
         if name.lower() in WORDS or not name:
             raise RefusedError(table.lines[name], f"a selection cannot be called {name!r}")

@@ -32,7 +32,9 @@ def test_point_101_one_bad_rule_never_drops_another(tmp_path: Path) -> None:
     write("c.yml", "---\n" + GOOD.replace("A rule", "Rule two").replace("f: 1", "f|nope: 1")
           + "---\n" + GOOD.replace("A rule", "Rule three") + "---\n")  # fmt: skip
     write(
-        "d.yml", "title: c\ncorrelation: {type: event_count}\n---\ntitle: f\nfilter: {rules: any}"
+        "d.yml",
+        "title: c\ncorrelation: {type: event_count}\n---\ntitle: f\nlogsource: {product: x}\n"
+        "filter: {rules: any, s: {f: 1}, condition: not s}",
     )
     write("e.yaml", GOOD.replace("A rule", "Rule four"))
     write("a.test.yml", "positive: []")
@@ -54,7 +56,7 @@ def test_point_101_one_bad_rule_never_drops_another(tmp_path: Path) -> None:
         ("missing.yml", 1, "cannot be read: No such file or directory"),
     ]
     assert [skipped.reason for skipped in report.skipped] == [
-        "filter rules are not supported yet",
+        "a filter of rules none of which is in force",
     ]
     assert report.documents == 11
     assert report.files == 9
@@ -151,7 +153,10 @@ def test_the_version_is_of_the_content_not_of_its_layout() -> None:
     assert moved.id == rule.id
     assert parse_rule(GOOD.replace("f: 1", "f: '1'")).version != rule.version
     assert parse_rule(GOOD.replace("f: 1", "f: 2")).version != rule.version
-    assert parse_rule(GOOD, placeholders={"a": ["b"]}).version != rule.version
+    assert parse_rule(GOOD, placeholders={"a": ["b"]}).version == rule.version
+    expanding = GOOD.replace("f: 1", "f|expand: '%a%'")
+    versions = {parse_rule(expanding, placeholders={"a": [b]}).version for b in ("b", "c")}
+    assert len(versions) == 2
     assert rule.level is Level.MEDIUM
 
 
