@@ -15,7 +15,9 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "detect"
 
     port: int = Field(8081, ge=0, le=65535)
-    rules: str = Field("", description="directories of Sigma rules, separated like PATH")
+    rules: str = Field(
+        "", description="folders and zip archives of Sigma rules, separated like PATH"
+    )
     shipped_pack: bool = Field(True, description="also use the rules that come with Tocsin")
     workers: int = Field(
         1, ge=0, le=64, description="processes that evaluate blocks; 0: a thread of the service"
