@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import asyncpg
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -62,7 +63,7 @@ def connect_arguments(schema: str, arguments: Mapping[str, Any]) -> dict[str, An
 def create_engine(url: str, schema: str, *, pool_size: int = 3) -> AsyncEngine:
     """Return an engine whose unqualified names mean tables of *schema*; it connects when used."""
     plain, arguments = plain_url(url)
-    return create_async_engine(
+    engine = create_async_engine(
         plain.replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=pool_size,
         # More come when needed and go again: an idle connection costs PostgreSQL some megabytes.
@@ -72,6 +73,34 @@ def create_engine(url: str, schema: str, *, pool_size: int = 3) -> AsyncEngine:
         hide_parameters=True,  # what people wrote does not belong into logs
         connect_args=connect_arguments(schema, arguments),
     )
+    event.listen(engine.sync_engine, "checkin", _drop_unless_clean)
+    event.listen(engine.sync_engine, "checkout", _refuse_unless_clean)
+    return engine
+
+
+def _is_clean(connection: Any) -> bool:
+    """Tell whether nobody's transaction is open on *connection*.
+
+    Who uses asyncpg's own connection and is cut off within a transaction gives it back open, and
+    SQLAlchemy, which did not begin it, does not see it: the statements of the next user would run
+    inside that transaction and never be committed.
+    """
+    driver = connection.driver_connection
+    return not driver.is_closed() and not driver.is_in_transaction()
+
+
+def _drop_unless_clean(connection: Any, record: Any) -> None:
+    """Close what comes back unclean; the locks of its transaction end now and not at its reuse."""
+    if connection is not None and not _is_clean(connection):
+        log.warning("a connection came back within a transaction, or closed")
+        record.invalidate()
+
+
+def _refuse_unless_clean(connection: Any, record: Any, proxy: Any) -> None:
+    """Have the pool replace what became unclean in it: a BEGIN may be answered after its sender
+    was cut off."""
+    if not _is_clean(connection):
+        raise DisconnectionError("within another's transaction, or closed")
 
 
 def is_transient(error: BaseException) -> bool:

@@ -121,8 +121,8 @@ def _result(ask: Ask, row: Any) -> Result:
 def _check_committed(driver: Any) -> None:
     """Refuse to believe an append that ran within a transaction: nothing of it is committed.
 
-    Whoever had the connection before was cut off within one, and the pool did not notice. The
-    caller's caller asks again, by command id (§3.2).
+    The pool hands out no such connection (`shared.db`); this one is kept from group to group,
+    and an acknowledgement must not depend on that. The caller asks again, by command id (§3.2).
     """
     if driver.is_in_transaction():
         raise asyncpg.InterfaceError("the append ran inside another's transaction")
@@ -142,12 +142,7 @@ class PostgresStore:
     async def _driver(self) -> AsyncIterator[Any]:
         """Yield asyncpg's own connection, where each statement is its own transaction."""
         async with self._engine.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            try:
-                yield driver
-            finally:
-                if driver.is_in_transaction():  # the pool would not notice
-                    await connection.invalidate()
+            yield (await connection.get_raw_connection()).driver_connection
 
     async def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
         async with self._driver() as driver:

@@ -16,9 +16,6 @@ pytestmark = pytest.mark.integration
 
 async def test_nothing_is_acknowledged_that_is_not_committed(world: World) -> None:
     engine = create_engine(world.service_dsn("cases"), "cases", pool_size=1)
-    async with engine.connect() as connection:  # cut off within a transaction, and back in the pool
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        await driver.transaction().start()
     store, stream, command = PostgresStore(engine, world.vault), uuid7(), uuid7()
     note = NoteAdded(actor=SR, at=NOW, note_id=uuid7(), text="kept or refused")
 
@@ -26,6 +23,10 @@ async def test_nothing_is_acknowledged_that_is_not_committed(world: World) -> No
         done = await store.append(stream, [note], expected=0, command_id=command, digest="d")
         return done.last_version
 
+    # The connection kept from the group before, on which something went wrong unnoticed.
+    store._kept = await engine.connect()
+    driver: Any = (await store._kept.get_raw_connection()).driver_connection
+    await driver.transaction().start()
     with pytest.raises(Exception, match="another's transaction") as refused:
         await append()
     assert is_transient(refused.value)  # 503: the caller repeats it
