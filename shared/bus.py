@@ -6,7 +6,8 @@ A `Bus` is usable before the server is: it connects in the background and says w
 import asyncio
 import contextlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 import nats
@@ -57,6 +58,7 @@ class Stored:
 
     seq: int
     data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Bus:
@@ -214,7 +216,7 @@ class Bus:
                         return found
                     said = headers.get("Description") or headers.get("Status") or "no answer"
                     raise BusUnavailableError(f"{stream} cannot be read: {said}")
-                found.append(Stored(int(headers["Nats-Sequence"]), message.data))
+                found.append(Stored(int(headers["Nats-Sequence"]), message.data, headers))
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise BusUnavailableError(f"{stream} cannot be read: {error!r}") from error
         finally:

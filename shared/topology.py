@@ -96,6 +96,7 @@ CASES = StreamSpec(
     subjects=["tocsin.v1.cases.>"],
     max_bytes=2048 * MIB,
     max_age=timedelta(days=30),
+    direct=True,  # cases reads it again, to see what the broker has lost (ADR 0021)
 )
 NOTIFICATIONS = StreamSpec(
     name="NOTIFICATIONS", subjects=["tocsin.v1.notify.>"], max_bytes=1024 * MIB
@@ -239,5 +240,5 @@ def permissions(identity: str) -> Permissions:
     if identity == "detect":  # correlation reads its partitions by sequence
         publish.append("$JS.API.DIRECT.GET.MATCHES")
     if identity == "cases":  # the relay resumes from its own stream's tail
-        publish.append("$JS.API.STREAM.MSG.GET.CASES")
+        publish += ["$JS.API.STREAM.MSG.GET.CASES", "$JS.API.DIRECT.GET.CASES"]
     return Permissions(list(dict.fromkeys(publish)), [inbox])

@@ -41,6 +41,7 @@ from services.cases.review import api as api_review
 from services.cases.review.opener import Opener
 from services.cases.review.queries import ReviewQueries
 from services.cases.saved import SavedViews
+from services.cases.scrub import Scrub
 from services.cases.sealing.eraser import Eraser
 from services.cases.sealing.kek import load_keks
 from services.cases.sealing.vault import Vault
@@ -128,6 +129,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 sign = Reconciler("cases-checkpoints", checkpointer.once, 1.0)
                 publish = Relay(store, bus, leader, lambda: newest_note(engine))
                 relay = Reconciler("cases-relay", publish.once, settings.relay_seconds)
+                scrub = Scrub(engine, store, bus, publish, clock)
                 project = Reconciler("cases-projector", projector.once, settings.project_seconds)
 
                 def noticed() -> None:
@@ -148,6 +150,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     relay.run(),
                     project.run(),
                     sign.run(),
+                    Reconciler("cases-scrub", scrub.once, settings.scrub_seconds).run(),
                     *kept.work,
                     Reconciler("cases-eraser", eraser.once, ERASER_SECONDS).run(),
                     Reconciler("cases-splitter", splitter.once, SPLIT_SECONDS).run(),

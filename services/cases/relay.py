@@ -4,6 +4,7 @@ A crash needs no cursor table and an emptied broker is filled again from the sta
 reference §2.3). Each message is fenced by the one before it, so two relays never interleave.
 """
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import replace
 from uuid import UUID
@@ -45,6 +46,8 @@ class Relay:
         self._store = store
         self._bus = bus
         self._leader = leader
+        self.turn = asyncio.Lock()
+        """Held by whoever publishes to the stream: each message names the one before it."""
         self._incidents: OrderedDict[UUID, tuple[int, Incident]] = OrderedDict()
 
     async def once(self) -> int:
@@ -52,8 +55,16 @@ class Relay:
 
         BusUnavailableError when the broker does not confirm; what is left is found by the next run.
         """
-        if self._leader is not None and not await self._leader.leads():
+        if not await self.leads():
             return 0
+        async with self.turn:
+            return await self._publish()
+
+    async def leads(self) -> bool:
+        """Tell whether this replica is the one that publishes."""
+        return self._leader is None or await self._leader.leads()
+
+    async def _publish(self) -> int:
         tail = await tail_of(self._bus, STREAM)
         position, tail_id = tail.position, tail.message_id
         events = await self._store.after(position, BATCH)
@@ -62,7 +73,7 @@ class Relay:
                 f"{STREAM} is at position {position}, beyond the log: was a backup restored?"
             )
         for done, event in enumerate(events):
-            message = await self._message(event)
+            message = await self.message(event)
             if tail_id is None:  # nothing to name yet: fence the first by the stream's sequence
                 fence = {"Nats-Expected-Last-Sequence": str(tail.sequence)}
                 message = replace(message, headers={**message.headers, **fence})
@@ -75,7 +86,8 @@ class Relay:
             return len(events) + await self._announcer.announce(STREAM, position, tail_id)
         return len(events)
 
-    async def _message(self, event: AnyRecorded) -> Outgoing:
+    async def message(self, event: AnyRecorded) -> Outgoing:
+        """Return *event* as the stream has it, the same whenever it is asked."""
         contract: Contract
         if isinstance(event, RecordedEvidence):
             contract = evidence_contract(event)

@@ -22,6 +22,9 @@ class Settings(ServiceSettings):
     )
     case_policy_file: Path | None = Field(None, description="None: the shipped policy")
     relay_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
+    scrub_seconds: float = Field(
+        60, gt=0, le=3600, description="pause between pages of CASES that are compared with the log"
+    )
     project_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at the log")
     log_key_file: Path | None = Field(
         None,

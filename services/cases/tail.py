@@ -9,7 +9,9 @@ from nats.js.errors import NotFoundError
 
 from shared.bus import Bus, BusUnavailableError
 
-__all__ = ["ForeignTailError", "Tail", "tail_of"]
+__all__ = ["REACHED", "ForeignTailError", "Tail", "tail_of"]
+
+REACHED = "tocsin-reached"
 
 
 class ForeignTailError(Exception):
@@ -41,7 +43,9 @@ async def tail_of(bus: Bus, stream: str) -> Tail:
     except (nats.errors.Error, TimeoutError, OSError) as error:
         raise BusUnavailableError(f"{stream} does not answer: {error!r}") from error
     headers = message.headers or {}
-    position, message_id = headers.get("ce-position"), headers.get("Nats-Msg-Id")
+    # A message that was lost and published again stands late, and says how far the stream was.
+    position = headers.get(REACHED, headers.get("ce-position"))
+    message_id = headers.get("Nats-Msg-Id")
     if position is None or message_id is None:
         raise ForeignTailError(f"message {state.last_seq} of {stream} has no position or id")
     return Tail(int(unquote(position)), message_id, state.last_seq)

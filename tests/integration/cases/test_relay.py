@@ -37,8 +37,12 @@ async def published(world: World) -> list[int]:
     return [int(headers["ce-position"]) for _, headers, _ in await world.messages(STREAM)]
 
 
+def store_of(world: World) -> PostgresStore:
+    return PostgresStore(world.engine("cases"), world.vault)
+
+
 def relay(world: World, bus: Bus, leader: Leader | None = None) -> Relay:
-    return Relay(PostgresStore(world.engine("cases"), world.vault), bus, leader)
+    return Relay(store_of(world), bus, leader)
 
 
 async def drain(some: Relay) -> None:
