@@ -40,6 +40,8 @@ _WAITING = text(
     "           WHERE l.incident_id = s.incident_id), 0)"
 )
 
+_VERSIONS = "versions"  # of the incident, by which each of the other facts was told
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:
@@ -95,14 +97,24 @@ async def note(
     state: str | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Incident:
-    """Record what *event* tells of its incident and return the incident, locked."""
+    """Record what *event* tells of its incident and return the incident, locked.
+
+    What a later version of the incident has told already stays: a message that the broker had lost
+    comes again after those that followed it (ADR 0021).
+    """
     values = {"id": event.incident_id, "number": event.number}
     await connection.execute(_NOTE, values)
     known = await lock(connection, event.incident_id)
     if known is None:
         raise LookupError(f"incident {event.incident_id} vanished")
-    plain = {k: rfc3339(v) if isinstance(v, datetime) else v for k, v in (facts or {}).items()}
-    incident = Incident(known.id, event.number, state or known.state, {**known.facts, **plain})
+    told: dict[str, Any] = {**(facts or {}), **({"state": state} if state else {})}
+    versions: dict[str, int] = dict(known.facts.get(_VERSIONS, {}))
+    newest = {k: v for k, v in told.items() if versions.get(k, 0) <= event.version}
+    versions |= dict.fromkeys(newest, event.version)
+    now = newest.pop("state", known.state)
+    plain = {k: rfc3339(v) if isinstance(v, datetime) else v for k, v in newest.items()}
+    facts_now = {**known.facts, **plain, _VERSIONS: versions}
+    incident = Incident(known.id, event.number, now, facts_now)
     document = json.dumps(dict(incident.facts))
     await connection.execute(_UPDATE, {**values, "state": incident.state, "facts": document})
     return incident
