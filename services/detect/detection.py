@@ -11,6 +11,7 @@ import orjson
 from services.detect.entities import entities_of
 from services.detect.rules.match import Event, Match
 from services.detect.rules.model import Status
+from services.detect.shapes.shapes import fields_of_line, shaped
 from shared.clock import parse_instant
 from shared.contracts.detect import DetectionRaisedV1, Level, Reason, SampleEvent
 from shared.contracts.ingest import Envelope
@@ -32,10 +33,21 @@ _NOT_TACTICS = re.compile(r"attack\.[tgsm]\d", re.IGNORECASE)
 
 
 def event_of(envelope: Envelope) -> Event:
-    """Return what rules look at: the event itself, or the fields read from a text line."""
+    """Return what rules look at: the event itself, or the fields read from a text line.
+
+    What the protocol said beside an event (OpenTelemetry's resource, a Loki label, a sourcetype)
+    is read where the event has no field of that name.
+    """
     raw = envelope["raw"]
-    fields = raw if isinstance(raw, dict) else envelope.get("fields", {"message": raw})
-    return Event(fields=fields, logsource=envelope.get("logsource") or {})
+    beside = envelope.get("fields")
+    logsource = envelope.get("logsource") or {}
+    if isinstance(raw, dict):
+        return shaped({**beside, **raw} if beside else raw, logsource)
+    fields = beside or {"message": raw}
+    if isinstance(raw, str) and raw.startswith("<Event"):
+        fields = {**fields_of_line(raw), **fields}
+        logsource = logsource or {"product": "windows"}
+    return shaped(fields, logsource)
 
 
 def detection_of(match: Match, envelope: Envelope, now: datetime) -> DetectionRaisedV1:

@@ -11,6 +11,7 @@ from services.detect.rules.model import LogSource, Rule
 from services.detect.rules.routing import Router
 from services.detect.rules.routing_table import default_routing
 from services.detect.rules.why_not import asked
+from services.detect.shapes.shapes import shaped
 
 __all__ = ["explain", "explain_correlation"]
 
@@ -21,7 +22,10 @@ def explain(rule: Rule, fields: Mapping[str, Any], logsource: LogSource) -> dict
     An event of another log is told apart (``routed``): there the rule is never asked. Its leaves
     are shown all the same, under the field names as they are.
     """
-    groups = Router([rule], default_routing()).route(fields, logsource)
+    event = shaped(fields, logsource)
+    fields, known = event.fields, event.logsource
+    hint = known if isinstance(known, LogSource) else LogSource.of(known)
+    groups = Router([rule], default_routing()).route(fields, hint)
     routed = bool(groups)
     view = View(fields, groups[0].aliases if groups else {})
     holds = check(rule.condition)(view)

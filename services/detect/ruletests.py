@@ -23,9 +23,10 @@ from services.detect.correlation.extract import Extractor
 from services.detect.correlation.firing import Matched
 from services.detect.correlation.plan import make_plan
 from services.detect.rules.load import TEST_SUFFIX, LoadReport, load_rules
-from services.detect.rules.match import Event, PlainMatcher
+from services.detect.rules.match import PlainMatcher
 from services.detect.rules.model import LogSource, RefusedError
 from services.detect.rules.yaml_tree import MAX_BYTES, documents, plain
+from services.detect.shapes.shapes import shaped
 from shared.clock import rfc3339
 from shared.ids import derived_id
 
@@ -159,7 +160,7 @@ class _Stage:
         fired: set[str] = set()
         matches: list[Matched] = []
         for number, (second, fields, source) in enumerate(_events(example, hint)):
-            event = Event(fields, source)
+            event = shaped(fields, source)
             instant = rfc3339(_BEGIN + timedelta(seconds=second))
             identity = str(derived_id("example", number))
             envelope = {"id": identity, "time": instant, "observed_time": instant}

@@ -13,10 +13,10 @@ import orjson
 
 from services.ingest.framing import Item, TooManyError
 from services.ingest.sources import Source
-from services.ingest.syslog import parse_line
 from shared.clock import rfc3339
 from shared.contracts.ingest import Logsource
 from shared.ids import derived_id, uuid7_texts
+from shared.lines.syslog import parse_line
 
 __all__ = ["Enveloper", "Limits", "Rejected", "Sealed", "digest", "keyed_event_id"]
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tocsin.scan.windows_event import flatten
+from services.detect.shapes.windows_event import flatten
 
 __all__ = ["documents", "flatten"]
 

@@ -14,10 +14,10 @@ from zstandard import ZstdError
 
 from services.detect.rules.match import Event
 from services.detect.rules.model import LogSource
-from services.ingest.syslog import parse_line
+from services.detect.shapes.shapes import shaped
 from shared.errors import UserError
+from shared.lines.syslog import parse_line
 from tocsin.reading import open_log
-from tocsin.scan.windows_event import flatten, is_windows_event
 from tocsin.scan.work import Work
 
 __all__ = ["Unreadable", "events_of", "time_of"]
@@ -62,7 +62,9 @@ def events_of(work: Work, hint: LogSource, now: datetime) -> Iterator[Found]:
                 if line.strip():
                     fields = parse_line(line.decode("utf-8", "replace"), now)
                     # Text without a word about its origin is what Unix hosts write.
-                    yield record, Event(fields, hint if hint != LogSource() else LogSource("linux"))
+                    event = shaped(fields, hint)
+                    unknown = event.logsource == LogSource()
+                    yield record, Event(event.fields, LogSource("linux")) if unknown else event
 
 
 def time_of(fields: Any) -> str | None:
@@ -89,15 +91,12 @@ def _document(record: int, document: Any, text: bytes | None, hint: LogSource) -
     if not isinstance(document, dict):
         yield Unreadable(record, "an event is a JSON object")
         return
-    if is_windows_event(document):
-        yield record, Event(flatten(document), hint)
-        return
     records = document.get("Records")
     if isinstance(records, list) and len(document) == 1:  # as CloudTrail delivers
         for index, inner in enumerate(records):
             yield from _document(index, inner, None, hint)
         return
-    yield record, Event(document, hint, text)
+    yield record, shaped(document, hint, text)
 
 
 def _evtx(path: str, hint: LogSource) -> Iterator[Found]:

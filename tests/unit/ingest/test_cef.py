@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.ingest.cef import find_cef_or_leef
-from services.ingest.syslog import parse_line
+from shared.lines.cef import find_cef_or_leef
+from shared.lines.syslog import parse_line
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

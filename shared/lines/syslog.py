@@ -4,9 +4,12 @@ The line itself stays what it was; these fields stand beside it so that rules ca
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from services.ingest.cef import find_cef_or_leef
+from shared.lines.access_log import parse_access
+from shared.lines.auditd import parse_audit
+from shared.lines.cef import find_cef_or_leef
 
 __all__ = ["parse_line"]
 
@@ -39,7 +42,7 @@ Fields = dict[str, object]
 def parse_line(line: str, now: datetime) -> Fields:
     """Return the fields of *line*: always ``message``; ``time``, ``host``, ``program``, ``pid``,
     ``facility``, ``severity``, ``msgid``, structured data as ``sd.<id>.<name>`` and the fields of
-    a CEF or LEEF message where present.
+    a CEF or LEEF message, an audit record or an access log where present.
 
     Never fails: a line of no known form is all message. *now* gives RFC 3164 times their year.
     """
@@ -58,9 +61,31 @@ def parse_line(line: str, now: datetime) -> Fields:
     else:
         fields["message"] = rest
     message = fields["message"]
-    if isinstance(message, str) and message.startswith(("CEF:", "LEEF:")):
-        return {**find_cef_or_leef(message), **fields}
-    return fields
+    if not isinstance(message, str):
+        return fields
+    return {**_inner(message), **fields}
+
+
+def _inner(message: str) -> Mapping[str, object]:
+    """Return the fields of a message that has a form of its own."""
+    if message.startswith(("CEF:", "LEEF:")):
+        return find_cef_or_leef(message)
+    if message.startswith(("type=", "node=")):
+        return parse_audit(message) or {}
+    # Every access log has its time in brackets and its request in quotes.
+    if '] "' in message and (found := parse_access(message)) is not None:
+        moment = str(found.pop("access_time", ""))
+        if time := _access_time(moment):
+            found["time"] = time
+        return found
+    return {}
+
+
+def _access_time(text: str) -> str | None:
+    try:
+        return datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z").astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _from_rfc5424(match: re.Match[str]) -> Fields:

@@ -1,0 +1,1 @@
+"""Lines of text that logs are made of, into fields."""
