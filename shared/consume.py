@@ -7,9 +7,10 @@ fails time after time.
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import nats.errors
@@ -25,7 +26,8 @@ from shared.topology import DLQ, ConsumerSpec
 from shared.trace import traced
 
 __all__ = [
-    "HEARTBEAT", "MAX_FAILURES", "Delivery", "Handler", "TransientError", "consume", "dead_letter",
+    "HEARTBEAT", "MAX_FAILURES", "BatchHandler", "Delivery", "Handler", "TransientError", "consume",
+    "consume_batches", "dead_letter",
 ]  # fmt: skip
 
 HEARTBEAT = 10.0  # a third of the usual ack_wait
@@ -56,11 +58,24 @@ class Delivery:
 
 
 Handler = Callable[[Delivery], Awaitable[None]]
+BatchHandler = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 
 async def consume(bus: Bus, spec: ConsumerSpec, handler: Handler) -> None:
     """Hand every message of *spec* to *handler* until cancelled, broker there or not."""
-    fates = _Fates(bus, spec, handler)
+    await _forever(bus, spec, _Fates(bus, spec, handler))
+
+
+async def consume_batches(bus: Bus, spec: ConsumerSpec, handler: BatchHandler) -> None:
+    """Hand the messages of *spec* to *handler* as many at once as have come, in their order.
+
+    The handler does all or nothing. Where it fails for a message's sake, each of them is handed to
+    it alone, so that one bad message meets its own fate and the others theirs.
+    """
+    await _forever(bus, spec, _BatchFates(bus, spec, handler))
+
+
+async def _forever(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
     while True:
         try:
             await _pull(bus, spec, fates)
@@ -112,8 +127,11 @@ async def _pull(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
                     log.warning("consumer", consumer=spec.durable, status=status)
                     await asyncio.sleep(jitter(1.0))
             else:
-                open_for -= 1
-                await fates.meet(message)
+                taken = _run_of(waiting, fates.most)
+                open_for -= len(taken)
+                await fates.meet_all(taken)
+                for _ in taken[1:]:
+                    waiting.popleft()
             waiting.popleft()
     finally:
         heartbeat.cancel()
@@ -122,6 +140,11 @@ async def _pull(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
             for message in waiting:  # given back at once, not after ack_wait
                 if not _status(message):
                     await message.nak()
+
+
+def _run_of(waiting: deque[Msg], most: int) -> list[Msg]:
+    """Return the messages at the head of *waiting*, up to the first that is a status."""
+    return list(itertools.takewhile(lambda m: not _status(m), itertools.islice(waiting, most)))
 
 
 def _status(message: Msg) -> str | None:
@@ -141,15 +164,21 @@ async def _keep_alive(waiting: deque[Msg], every: float) -> None:
 class _Fates:
     """Decides and carries out the fate of each message of one consumer."""
 
+    most = 1
+
     def __init__(self, bus: Bus, spec: ConsumerSpec, handler: Handler) -> None:
         self._bus, self._spec, self._handler = bus, spec, handler
         self._failures: dict[int, int] = {}
 
+    async def meet_all(self, messages: Sequence[Msg]) -> None:
+        for message in messages:
+            await self.meet(message)
+
     async def meet(self, message: Msg) -> None:
         meta = message.metadata
         seq = meta.sequence.stream
-        headers = dict(message.headers or {})
-        delivery = Delivery(message.subject, headers, message.data, seq, meta.num_delivered)
+        delivery = _delivery(message)
+        headers = delivery.headers
         with traced(headers), _handling.labels(self._spec.durable).time():
             try:
                 await self._attempt(delivery)
@@ -208,6 +237,53 @@ class _Fates:
         _consumed.labels(self._spec.durable, "dead").inc()
         await message.term()
         self._failures.pop(seq, None)
+
+
+class _BatchFates(_Fates):
+    """The same for a handler that takes many at once: they share a fate, if it is a good one."""
+
+    def __init__(self, bus: Bus, spec: ConsumerSpec, handler: BatchHandler) -> None:
+        async def alone(delivery: Delivery) -> None:
+            await handler([delivery])
+
+        super().__init__(bus, spec, alone)
+        self.most = spec.batch
+        self._together = handler
+
+    async def meet_all(self, messages: Sequence[Msg]) -> None:
+        if len(messages) == 1:
+            await self.meet(messages[0])
+            return
+        deliveries = [_delivery(message) for message in messages]
+        try:
+            with _handling.labels(self._spec.durable).time():
+                await self._together(deliveries)
+        except TransientError as error:
+            log.warning("will retry", consumer=self._spec.durable, error=str(error))
+            for message, delivery in zip(messages, deliveries, strict=True):
+                delay = WORLD_DELAYS[min(delivery.attempt, len(WORLD_DELAYS)) - 1]
+                await self._again(message, delay, "retried")
+            return
+        except Exception:
+            log.exception("batch failed; one by one", consumer=self._spec.durable)
+            for message in messages:
+                await self.meet(message)
+            return
+        for message in messages[:-1]:
+            await message.ack()
+        # The last answer comes after those of all before it, on one connection.
+        await messages[-1].ack_sync(timeout=PUBLISH_TIMEOUT)
+        for message in messages:
+            self._failures.pop(message.metadata.sequence.stream, None)
+        _consumed.labels(self._spec.durable, "acknowledged").inc(len(messages))
+
+
+def _delivery(message: Msg) -> Delivery:
+    meta = message.metadata
+    headers = dict(message.headers or {})
+    return Delivery(
+        message.subject, headers, message.data, meta.sequence.stream, meta.num_delivered
+    )
 
 
 def dead_letter(

@@ -149,7 +149,7 @@ CONSUMERS = (
         stream="DETECTIONS",
         service="escalate",
         filter_subject="tocsin.v1.detect.detection.raised",
-        batch=64,
+        batch=256,  # as many as one transaction of triage takes
         max_ack_pending=1024,
     ),
     ConsumerSpec(

@@ -23,7 +23,7 @@ from services.escalate.support.desk import Desk
 from services.escalate.support.watch import Watch
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
-from shared.consume import consume
+from shared.consume import consume, consume_batches
 from shared.db import create_engine, database_problem
 from shared.http import ServiceState, background, service_app
 from shared.outbox import Relay
@@ -76,7 +76,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 pages.run(),
                 extensions.run(),
                 unacknowledged.run(),
-                consume(bus, consumer(DETECTIONS_CONSUMER), on_detection),
+                consume_batches(bus, consumer(DETECTIONS_CONSUMER), on_detection),
                 consume(bus, consumer(CASES_CONSUMER), on_case),
             ):
                 yield State(

@@ -1,6 +1,6 @@
-"""Messages in: each handled once, in one short transaction, acknowledged after its commit."""
+"""Messages in: each has its effect once, and is acknowledged after the commit of it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from prometheus_client import Counter
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.gate import on_escalated, on_opened, on_severity_set
 from services.escalate.proposal import Policies
-from services.escalate.store import close_group
+from services.escalate.store import close_group, seen_first
 from services.escalate.support.follow import follow
 from services.escalate.triage import triage
 from shared.clock import Clock
@@ -72,28 +72,28 @@ class DetectionHandler:
         self._engine, self._policies, self._channel = engine, policies, channel
         self._clock, self._on_proposed, self._on_extended = clock, on_proposed, on_extended
 
-    async def __call__(self, delivery: Delivery) -> None:
-        """Handle one message; one that is delivered again has no second effect."""
-        if delivery.subject != DetectionRaisedV1.SUBJECT:
+    async def __call__(self, deliveries: Sequence[Delivery]) -> None:
+        """Handle messages in one transaction; one that is delivered again has no second effect."""
+        # By the detection's own id: told twice under two event ids it is still one detection.
+        found = {
+            detection.detection_id: (detection, delivery.data)
+            for delivery in deliveries
+            if delivery.subject == DetectionRaisedV1.SUBJECT
+            for detection in (DetectionRaisedV1.from_json(delivery.data),)
+        }
+        if not found:
             return
-        detection = DetectionRaisedV1.from_json(delivery.data)
         async with _transaction(self._engine) as connection:
-            # By the detection's own id: told twice under two event ids it is still one detection.
-            identity = detection.detection_id
-            if not await first_time(connection, DETECTIONS_CONSUMER, identity):
+            fresh = await seen_first(connection, DETECTIONS_CONSUMER, found)
+            new = {identity: pair for identity, pair in found.items() if identity in fresh}
+            if not new:
                 return
-            outcome = await triage(
-                connection,
-                detection,
-                delivery.data.decode(),
-                self._policies,
-                self._channel,
-                self._clock(),
-            )
-        _detections.labels(detection.level).inc()
-        if outcome.crosses:
+            done = await triage(connection, new, self._policies, self._channel, self._clock())
+        for detection, _ in new.values():
+            _detections.labels(detection.level).inc()
+        if done.verdicts:
             self._on_proposed()
-        elif outcome.group.proposed:
+        if done.grown:
             self._on_extended()
 
 

@@ -51,7 +51,7 @@ async def extend_one(engine: AsyncEngine, clock: Clock, least: float) -> int:
 
 
 async def _extend(connection: AsyncConnection, row: Any, now: datetime, least: float) -> None:
-    telling = await telling_detections(connection, row.id)
+    telling = (await telling_detections(connection, [row.id]))[row.id]
     extended = ProposalExtendedV1(
         event_id=derived_id("extension", row.id, row.detections),
         occurred_at=now,

@@ -1,5 +1,6 @@
-"""A group as JSON and back."""
+"""Groups and the standing of entities as JSON and back."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +9,9 @@ import orjson
 from services.escalate.grouping import Group
 from services.escalate.risk import Tally
 from services.escalate.sighting import Facts
+from services.escalate.standing import Heat, Standing
 
-__all__ = ["from_row", "to_state"]
+__all__ = ["from_row", "standing_from_row", "to_heats", "to_state"]
 
 
 def to_state(group: Group) -> str:
@@ -20,11 +22,14 @@ def to_state(group: Group) -> str:
             "value": group.value,
             "tenant": group.tenant,
             "tallies": {
-                rule: [t.title, t.count, t.top, t.total] for rule, t in group.tallies.items()
+                rule: [t.title, t.count, t.top, t.total, t.suppressed]
+                for rule, t in group.tallies.items()
             },
             "facts": {
                 name: sorted(getattr(group.facts, name)) for name in Facts.__dataclass_fields__
             },
+            "stages": group.stages,
+            "members": group.members,
         }
     ).decode()
 
@@ -32,6 +37,7 @@ def to_state(group: Group) -> str:
 def from_row(row: Any) -> Group:
     """Return the group that *row* of ``detection_groups`` holds."""
     state = orjson.loads(row.state)
+    stages = state.get("stages", {})  # groups of before 0003 have none
     return Group(
         id=UUID(str(row.id)),
         key=UUID(str(row.key)),
@@ -43,5 +49,28 @@ def from_row(row: Any) -> Group:
         count=row.detections,
         tallies={rule: Tally(*tally) for rule, tally in state["tallies"].items()},
         facts=Facts(**{name: frozenset(values) for name, values in state["facts"].items()}),
+        stages={stage: (_instant(a), _instant(b)) for stage, (a, b) in stages.items()},
+        members=state.get("members", 1),
         proposed=row.proposed_at is not None,
+        snoozed_until=row.snoozed_until,
     )
+
+
+def to_heats(standing: Standing) -> str:
+    """Return what an entity's rules add."""
+    return orjson.dumps(
+        {rule: [h.title, h.top, h.total, h.at, h.count] for rule, h in standing.heats.items()}
+    ).decode()
+
+
+def standing_from_row(row: Any) -> Standing:
+    """Return the standing that *row* of ``entity_risk`` holds."""
+    heats = {
+        rule: Heat(title, top, total, _instant(at), count)
+        for rule, (title, top, total, at, count) in orjson.loads(row.heats).items()
+    }
+    return Standing(row.kind, row.value, row.tenant, heats, row.armed)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,34 +1,50 @@
 """Detections that belong together: one group an entity, a tenant and a run of event time. Pure.
 
 A detection joins the group of its entity and tenant if its time lies no more than the gap before
-the group's first or after its last detection; one that closes the gap between two groups makes them
-one. So detections give the same groups in whatever order they come, but for two bounds that keep a
-group finite: it never spans more than `Rules.span`, and groups that were both proposed stay apart,
-as each is an incident already.
+the group's first or after its last detection, or within a longer gap if it continues the attack
+(`progression`); one that closes the gap between two groups makes them one. So detections give the
+same groups in whatever order they come, but for two bounds that keep a group finite: it never spans
+more than `Rules.span`, and groups that were both proposed stay apart, as each is an incident
+already.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from services.escalate.progression import Spans, advance, continues, merged
 from services.escalate.risk import Tally, risk_of
 from services.escalate.sighting import Facts, Sighting
+from services.escalate.stage import stage_of
 from shared.ids import derived_id
 
-__all__ = ["Group", "Outcome", "Rules", "absorb", "receive"]
+__all__ = ["STORM", "Group", "Outcome", "Rules", "absorb", "is_near", "receive"]
 
 MAX_RULES = 500
+STORM = "storm"
+"""Kind of a group that one rule raised about many entities at once."""
 OTHER_RULES = "(other rules)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The settings of grouping."""
+    """The settings of triage."""
 
     gap: timedelta = timedelta(minutes=60)
+    progression_gap: timedelta = timedelta(hours=4)
     span: timedelta = timedelta(hours=24)
     threshold: int = 40
+    stage_points: int = 10
+    entity_threshold: int = 100
+    half_life: timedelta = timedelta(days=7)
+    storm_groups: int = 10
+    storm_window: timedelta = timedelta(seconds=60)
+
+    @property
+    def reach(self) -> timedelta:
+        """Return how far in time a detection can be from a group that it joins."""
+        return max(self.gap, self.progression_gap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +61,30 @@ class Group:
     count: int
     tallies: Mapping[str, Tally]
     facts: Facts
+    stages: Spans = field(default_factory=dict)
+    members: int = 1  # of a storm: the groups in it
     proposed: bool = False
+    snoozed_until: datetime | None = None
+
+    def risk(self, rules: Rules) -> int:
+        """Return what the detections of the group weigh together, and how far they advanced."""
+        weight = risk_of(self.tallies)
+        return weight + rules.stage_points * advance(self.stages) if weight else 0
 
     @property
-    def risk(self) -> int:
-        """Return what the detections of the group weigh together."""
-        return risk_of(self.tallies)
+    def suppressed(self) -> int:
+        """Return how many of its detections are suppressed: counted, not weighed."""
+        return sum(tally.suppressed for tally in self.tallies.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a detection led to. ``crosses``: the group is to be proposed now, for the first time."""
+    """What a detection led to. ``over``: the group weighs enough to be proposed, and is not yet."""
 
     group: Group
     founded: bool
     absorbed: tuple[UUID, ...]
-    crosses: bool
+    over: bool
     new_rule: bool
 
 
@@ -69,23 +93,21 @@ def receive(known: Iterable[Group], sighting: Sighting, rules: Rules) -> Outcome
 
     Seeing the same detection twice is for the caller to prevent.
     """
-    near = sorted(
-        (g for g in known if _near(g, sighting, rules)), key=lambda g: (g.first, str(g.id))
-    )
     single = _found(sighting)
+    others = sorted(known, key=lambda g: (g.first, str(g.id)))
+    near = [g for g in others if is_near(g, single, rules)]
     if not near:
         return _outcome(single, rules, founded=True)
     target = next((g for g in near if g.proposed), near[0])
-    new_rule = sighting.rule_id not in target.tallies
     group = absorb(target, single)
-    absorbed = []
-    for other in near:
-        bridged = absorb(group, other)
-        if other.id == target.id or other.proposed or bridged.last - bridged.first > rules.span:
-            continue
-        group = bridged
-        new_rule = new_rule or bool(other.tallies.keys() - target.tallies.keys())
-        absorbed.append(other.id)
+    tallied = target.tallies.keys()
+    absorbed: list[UUID] = []
+    candidates = [g for g in others if g.id != target.id and not g.proposed]
+    while met := next((g for g in candidates if is_near(g, group, rules)), None):
+        candidates.remove(met)
+        group = absorb(group, met)
+        absorbed.append(met.id)
+    new_rule = bool(group.tallies.keys() - tallied)
     return _outcome(group, rules, absorbed=absorbed, new_rule=new_rule)
 
 
@@ -99,18 +121,29 @@ def absorb(group: Group, other: Group) -> Group:
         count=group.count + other.count,
         tallies=_sum(group.tallies, other.tallies),
         facts=group.facts.plus(other.facts),
+        stages=merged(group.stages, other.stages),
+        snoozed_until=max(filter(None, (group.snoozed_until, other.snoozed_until)), default=None),
     )
 
 
-def _near(group: Group, sighting: Sighting, rules: Rules) -> bool:
-    if sighting.start - group.last > rules.gap or group.first - sighting.end > rules.gap:
-        return False
-    together = max(group.last, sighting.end) - min(group.first, sighting.start)
+def is_near(group: Group, other: Group, rules: Rules) -> bool:
+    """Tell whether time and progression make one of both."""
+    if other.first - group.last > rules.gap:
+        joined = continues(group.stages, other.stages, rules.progression_gap)
+    elif group.first - other.last > rules.gap:
+        joined = continues(other.stages, group.stages, rules.progression_gap)
+    else:
+        joined = True
+    together = max(group.last, other.last) - min(group.first, other.first)
     # What lies within the group does not stretch it, however long a single detection lasted.
-    return together <= max(rules.span, group.last - group.first)
+    return joined and together <= max(
+        rules.span, group.last - group.first, other.last - other.first
+    )
 
 
 def _found(sighting: Sighting) -> Group:
+    weight, stage = sighting.weight, stage_of(sighting.facts.tactics)
+    tally = Tally(sighting.title, 1, weight, weight, int(sighting.suppressed))
     return Group(
         id=derived_id("group", sighting.key, sighting.detection_id),
         key=sighting.key,
@@ -120,8 +153,9 @@ def _found(sighting: Sighting) -> Group:
         first=sighting.start,
         last=sighting.end,
         count=1,
-        tallies={sighting.rule_id: Tally(sighting.title, 1, sighting.weight, sighting.weight)},
+        tallies={sighting.rule_id: tally},
         facts=sighting.facts,
+        stages={stage: (sighting.start, sighting.end)} if stage and weight else {},
     )
 
 
@@ -133,8 +167,8 @@ def _outcome(
     absorbed: Sequence[UUID] = (),
     new_rule: bool = True,
 ) -> Outcome:
-    crosses = not group.proposed and group.risk >= rules.threshold
-    return Outcome(group, founded, tuple(absorbed), crosses, new_rule)
+    over = not group.proposed and group.risk(rules) >= rules.threshold
+    return Outcome(group, founded, tuple(absorbed), over, new_rule)
 
 
 def _sum(one: Mapping[str, Tally], other: Mapping[str, Tally]) -> Mapping[str, Tally]:

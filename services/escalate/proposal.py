@@ -2,15 +2,18 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from services.escalate.desk import Cause
 from services.escalate.directory import REGION_CLASSES, TIERS, Directory
-from services.escalate.grouping import Group, Rules
+from services.escalate.grouping import STORM, Group, Rules
 from services.escalate.policy import UNKNOWN, Criterion, SeverityPolicy
 from services.escalate.priority import PriorityPolicy, assess_priority
+from services.escalate.progression import advance, path
 from services.escalate.severity import Value, assess
 from services.escalate.sighting import SOURCE, printable
 from services.escalate.stage import CREDENTIALS, DATA, IMPACT, STAGES, stage_of
+from services.escalate.standing import Standing, explained, risk_at
 from services.escalate.verbatim import fitted, most_telling
 from shared.clock import rfc3339
 from shared.contracts.detect import DetectionRaisedV1, Entity
@@ -119,25 +122,84 @@ def title_of(group: Group) -> str:
     return printable(f"{tallies[0].title[:140]}{others} on {_entity(group)}")
 
 
-def explanation_of(group: Group, rules: Rules) -> str:
+def explanation_of(
+    group: Group, rules: Rules, cause: Cause = "group", standing: Standing | None = None
+) -> str:
     """Return why these detections are one proposal, in sentences."""
+    sentences = [_what(group, rules), *_progression(group, rules)]
+    if group.suppressed:
+        sentences.append(f"{group.suppressed} of them are suppressed: counted, not weighed.")
+    match cause:
+        case "storm":
+            sentences.append(
+                f"One rule found this on {group.members} entities or more at about the same time,"
+                f" more than {rules.storm_groups} within {rules.storm_window.total_seconds():g}"
+                " seconds: they are one incident, not one each."
+            )
+        case "entity":
+            sentences.append(_accumulated(group, rules, standing))
+        case "group":
+            sentences.append(_weighed(group, rules))
+    return " ".join(sentences)
+
+
+def _what(group: Group, rules: Rules) -> str:
+    many, rule_count = group.count, len(group.tallies)
+    whose = f" of tenant {group.tenant}" if group.tenant else ""
+    apart = _minutes(rules.gap.total_seconds())
+    if rules.stage_points and len(group.stages) > 1:
+        apart += f", or {_minutes(rules.reach.total_seconds())} where the attack goes on,"
+    return (
+        f"{many} detection{'s' if many > 1 else ''} of {rule_count}"
+        f" rule{'s' if rule_count > 1 else ''} on {_entity(group)}{whose}, from"
+        f" {rfc3339(group.first)} to {rfc3339(group.last)}, none more than {apart} from the next."
+    )
+
+
+def _progression(group: Group, rules: Rules) -> list[str]:
+    """Return what tells that the attack advanced, if it did."""
+    steps = advance(group.stages)
+    if not steps:
+        return []
+    order = ", ".join(
+        f"{stage} from {rfc3339(group.stages[stage][0])}" for stage in path(group.stages)
+    )
+    added = f": {steps * rules.stage_points} points" if rules.stage_points else ""
+    return [f"The activity advanced by {steps} stage{'s' if steps > 1 else ''} ({order}){added}."]
+
+
+def _accumulated(group: Group, rules: Rules, standing: Standing | None) -> str:
+    if standing is None:
+        return "The risk of the entity reached its threshold."
+    at = max(heat.at for heat in standing.heats.values())
+    risk = risk_at(standing, at, rules.half_life)
+    parts = explained(standing, at, rules.half_life)[:_LISTED_RULES]
+    days = rules.half_life / timedelta(days=1)
+    return (
+        f"This group alone weighs {group.risk(rules)} of {rules.threshold}, but the risk of"
+        f" {_entity(group)} has accumulated to {risk} ({'; '.join(parts)}), fading by half in"
+        f" {days:g} days, and reaches the threshold of {rules.entity_threshold}."
+    )
+
+
+def _weighed(group: Group, rules: Rules) -> str:
     weighty = sorted(group.tallies.items(), key=lambda item: (-item[1].risk, item[0]))
     parts = [f"{t.title} ×{t.count}: {t.risk}" for _, t in weighty[:_LISTED_RULES]]
     if (more := len(weighty) - _LISTED_RULES) > 0:
         parts.append(f"{more} more: {sum(t.risk for _, t in weighty[_LISTED_RULES:])}")
-    many, rule_count = group.count, len(group.tallies)
-    whose = f" of tenant {group.tenant}" if group.tenant else ""
     return (
-        f"{many} detection{'s' if many > 1 else ''} of {rule_count}"
-        f" rule{'s' if rule_count > 1 else ''} on {_entity(group)}{whose}, from"
-        f" {rfc3339(group.first)} to {rfc3339(group.last)}, none more than"
-        f" {_minutes(rules.gap.total_seconds())} from the next."
-        f" Risk {group.risk} ({'; '.join(parts)}) reaches the threshold of {rules.threshold}."
+        f"Risk {group.risk(rules)} ({'; '.join(parts)}) reaches the threshold of {rules.threshold}."
     )
 
 
 def propose(
-    group: Group, detections: Sequence[DetectionRaisedV1], policies: Policies, now: datetime
+    group: Group,
+    detections: Sequence[DetectionRaisedV1],
+    policies: Policies,
+    now: datetime,
+    *,
+    cause: Cause = "group",
+    standing: Standing | None = None,
 ) -> IncidentProposedV1:
     """Return the proposal of *group*; *detections* are those of it that are kept verbatim."""
     directory, facts = policies.directory, group.facts
@@ -154,7 +216,7 @@ def propose(
             entity=_contract_entity(group),
             window_start=group.first,
             window_end=group.last + policies.rules.gap,
-            explanation=explanation_of(group, policies.rules),
+            explanation=explanation_of(group, policies.rules, cause, standing),
         ),
         severity=Assessment.model_validate(asdict(assessed)),
         priority=PriorityAssessment.model_validate(
@@ -168,12 +230,14 @@ def propose(
 
 
 def _entity(group: Group) -> str:
+    if group.kind == STORM:
+        return "many entities"
     return f"{'log source' if group.kind == SOURCE else group.kind} {group.value}"
 
 
 def _contract_entity(group: Group) -> Entity:
-    # The contract has no kind for a log source; it is what stands in for a service here.
-    kind = "service" if group.kind == SOURCE else group.kind
+    # The contract has no kind for a log source or a storm; they stand in for a service here.
+    kind = "service" if group.kind in (SOURCE, STORM) else group.kind
     return Entity.model_validate({"type": kind, "value": group.value})
 
 

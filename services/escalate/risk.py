@@ -18,18 +18,26 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one rule found in a group: how often, its greatest weight, the sum of all weights."""
+    """What one rule found in a group: how often, its greatest weight, the sum of all weights.
+
+    What is suppressed counts, and weighs nothing.
+    """
 
     title: str
     count: int
     top: int
     total: int
+    suppressed: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
         """Return both together."""
         title = min((-self.top, self.title), (-other.top, other.title))[1]
         return Tally(
-            title, self.count + other.count, max(self.top, other.top), self.total + other.total
+            title,
+            self.count + other.count,
+            max(self.top, other.top),
+            self.total + other.total,
+            self.suppressed + other.suppressed,
         )
 
     @property

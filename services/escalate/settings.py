@@ -26,6 +26,22 @@ class Settings(ServiceSettings):
     )
     group_span_hours: int = Field(24, ge=24, le=720, description="no group spans more than this")
     risk_threshold: int = Field(40, ge=1, description="risk that makes a group a proposal")
+    progression_minutes: int = Field(
+        240, ge=0, le=1440, description="the same for a detection of a later stage of an attack"
+    )
+    stage_points: int = Field(
+        10, ge=0, le=100, description="risk that each stage adds by which an attack advanced"
+    )
+    entity_risk_threshold: int = Field(
+        100, ge=1, description="risk of one entity over all its groups that makes a proposal"
+    )
+    entity_half_life_hours: float = Field(
+        168, gt=0, le=8760, description="time in which the risk of an entity fades by half"
+    )
+    storm_groups: int = Field(
+        10, ge=1, description="more entities than this for one rule at once are one proposal"
+    )
+    storm_seconds: float = Field(60, gt=0, le=3600, description="what counts as at once")
     extend_seconds: float = Field(
         1.0, gt=0, le=60, description="least time between two messages on what joined a proposal"
     )
@@ -45,6 +61,12 @@ def load_policies(settings: Settings) -> Policies:
                 gap=timedelta(minutes=settings.group_minutes),
                 span=timedelta(hours=settings.group_span_hours),
                 threshold=settings.risk_threshold,
+                progression_gap=timedelta(minutes=settings.progression_minutes),
+                stage_points=settings.stage_points,
+                entity_threshold=settings.entity_risk_threshold,
+                half_life=timedelta(hours=settings.entity_half_life_hours),
+                storm_groups=settings.storm_groups,
+                storm_window=timedelta(seconds=settings.storm_seconds),
             ),
             directory=load_directory(settings.directory_file or SHIPPED_DIRECTORY),
             severity=load_severity_policy(settings.severity_policy_file or SHIPPED_SEVERITY),

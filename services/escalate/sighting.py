@@ -33,6 +33,8 @@ class Facts:
 
     def plus(self, other: "Facts") -> "Facts":
         """Return both together, of each set the first 50 by name: so whatever the order."""
+        if all(getattr(other, name) <= getattr(self, name) for name in self.__slots__):
+            return self  # nearly always: the next detection is of what the group knows
         return Facts(*(_some(getattr(self, f.name) | getattr(other, f.name)) for f in fields(self)))
 
 
@@ -51,6 +53,7 @@ class Sighting:
     start: datetime
     end: datetime
     facts: Facts
+    suppressed: bool = False
 
 
 def sighting_of(detection: DetectionRaisedV1) -> Sighting:
@@ -85,6 +88,8 @@ def printable(text: str, longest: int = _LONGEST) -> str:
     Names come from logs, so an attacker chooses them: they must not break a log line, a column
     (PostgreSQL takes no NUL) or the reading order of a page.
     """
+    if text.isascii() and text.isprintable():  # nearly all; the loop below costs microseconds
+        return " ".join(text.split())[:longest]
     clean = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text[: 4 * longest])
     return " ".join(clean.split())[:longest]
 

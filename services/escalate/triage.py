@@ -1,84 +1,89 @@
-"""Detection triage (P1): a detection joins its group; a group over the threshold is proposed."""
+"""Detection triage (P1): detections join their groups; a group over the threshold is proposed."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.escalate.grouping import Group, Outcome, receive
+from services.escalate.desk import Settled, Verdict, settle
 from services.escalate.pages import order_page
 from services.escalate.proposal import Policies, propose
-from services.escalate.sighting import Sighting, sighting_of
+from services.escalate.sighting import sighting_of
+from services.escalate.standing import Standing
 from services.escalate.store import (
     mark_told,
-    open_groups,
-    record_detection,
-    record_proposal,
-    save_group,
+    record,
+    record_proposals,
     telling_detections,
+    what_is_known,
 )
 from shared.cloudevents import outgoing
 from shared.contracts.detect import DetectionRaisedV1
 from shared.outbox import enqueue
 
-__all__ = ["triage"]
+__all__ = ["propose_all", "triage"]
 
-# Of each rule this many detections of a group are kept verbatim: more than a message ever shows.
-# All of them stay with detect, and the counts are of all.
-KEPT_OF_A_RULE = 20
 # A group may touch many services; asking every team who should answer has nobody answer.
 MOST_TEAMS = 5
 
 _proposals = Counter("tocsin_escalate_proposals_total", "Incidents proposed", ["level"])
+_suppressed = Counter("tocsin_escalate_suppressed_total", "Detections that were suppressed")
 
 
 async def triage(
     connection: AsyncConnection,
-    detection: DetectionRaisedV1,
-    verbatim: str,
+    detections: Mapping[UUID, tuple[DetectionRaisedV1, bytes]],
     policies: Policies,
     channel: str,
     now: datetime,
-) -> Outcome:
-    """Put *detection* into its group, and propose an incident if that lifts it over the threshold.
+) -> Settled:
+    """Put *detections*, by id and verbatim, into groups; propose those that are over the threshold.
 
     To be called once for a detection, in a transaction that its caller commits.
     """
     rules = policies.rules
-    sighting = sighting_of(detection)
-    known = await open_groups(connection, sighting, rules.gap)
-    outcome = receive(known, sighting, rules)
-    group = outcome.group
-    await save_group(
-        connection,
-        group,
-        outcome.absorbed,
-        urgent=group.proposed and outcome.new_rule,
-        now=now,
-    )
-    body = verbatim if _is_kept(group, sighting) else None
-    await record_detection(connection, group.id, sighting, detection.level, body, now)
-    if outcome.crosses:
-        await _propose(connection, group, policies, channel, now)
-    return outcome
+    sightings = [sighting_of(detection) for detection, _ in detections.values()]
+    known = await what_is_known(connection, sightings, rules, now)
+    done = settle(known, sightings, rules, now)
+    levels = {identity: detection.level for identity, (detection, _) in detections.items()}
+    bodies = {identity: body for identity, (_, body) in detections.items()}
+    await record(connection, done, levels, bodies, rules, now)
+    await propose_all(connection, done.verdicts, done.standings, policies, channel, now)
+    _suppressed.inc(sum(done.hits.values()))
+    return done
 
 
-def _is_kept(group: Group, sighting: Sighting) -> bool:
-    tally = group.tallies.get(sighting.rule_id)
-    return tally is not None and tally.count <= KEPT_OF_A_RULE
-
-
-async def _propose(
-    connection: AsyncConnection, group: Group, policies: Policies, channel: str, now: datetime
+async def propose_all(
+    connection: AsyncConnection,
+    verdicts: Sequence[Verdict],
+    standings: Mapping[UUID, Standing],
+    policies: Policies,
+    channel: str,
+    now: datetime,
 ) -> None:
-    telling = await telling_detections(connection, group.id)
-    proposal = propose(group, telling, policies, now)
-    await enqueue(connection, [outgoing(proposal, source="escalate")])
-    await record_proposal(connection, group.id, proposal, now)
-    await mark_told(connection, telling)
-    for team in policies.directory.teams_of(proposal.services)[:MOST_TEAMS]:
-        reason = f"set the severity of {proposal.title}"
-        await order_page(
-            connection, proposal.event_id, proposal.incident_id, team, channel, reason, now
+    """Propose an incident of each group, and page the teams whose services it touches."""
+    if not verdicts:
+        return
+    telling = await telling_detections(connection, [v.group.id for v in verdicts])
+    proposals = [
+        propose(
+            verdict.group, telling[verdict.group.id], policies, now,
+            cause=verdict.cause, standing=standings.get(verdict.group.key),
         )
-    _proposals.labels(proposal.severity.level).inc()
+        for verdict in verdicts
+    ]  # fmt: skip
+    await enqueue(connection, [outgoing(p, source="escalate") for p in proposals])
+    proposed = [
+        (v.group.id, p, v.cause, v.rule_id) for v, p in zip(verdicts, proposals, strict=True)
+    ]
+    await record_proposals(connection, proposed, now)
+    await mark_told(connection, [d for found in telling.values() for d in found])
+    for proposal in proposals:
+        for team in policies.directory.teams_of(proposal.services)[:MOST_TEAMS]:
+            reason = f"set the severity of {proposal.title}"
+            await order_page(
+                connection, proposal.event_id, proposal.incident_id, team, channel, reason, now
+            )
+        _proposals.labels(proposal.severity.level).inc()

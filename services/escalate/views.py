@@ -61,7 +61,7 @@ async def proposal(engine: AsyncEngine, incident_id: UUID) -> dict[str, Any] | N
 
 
 async def _contents(connection: AsyncConnection, group_id: UUID) -> dict[str, Any]:
-    telling = await telling_detections(connection, group_id, again=True)
+    telling = (await telling_detections(connection, [group_id], again=True))[group_id]
     listed = await connection.execute(_LISTED, {"group": group_id, "n": MOST_LISTED})
     return {
         "detections": [d.model_dump(mode="json", exclude_none=True) for d in fitted(telling)],

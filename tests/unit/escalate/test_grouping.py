@@ -37,7 +37,7 @@ class Desk:
         for gone in outcome.absorbed:
             del self.groups[gone]
         group = outcome.group
-        if outcome.crosses:
+        if outcome.over:
             self.proposals.append(group.id)
             group = replace(group, proposed=True)
         self.groups[group.id] = group
@@ -53,7 +53,7 @@ class Desk:
                 g.first,
                 g.last,
                 g.count,
-                g.risk,
+                g.risk(self.rules),
                 str(g.facts.tactics),
             )
             for g in self.groups.values()
@@ -135,7 +135,7 @@ def test_a_proposed_group_takes_in_one_that_is_not() -> None:
     assert len(desk.proposals) == 1
     (outcome,) = desk.take(detection(3, at=50, level="low"))
     assert outcome.group.proposed
-    assert not outcome.crosses
+    assert not outcome.over
     assert outcome.group.first == NOON
     assert numbers(desk.groups.values()) == [3]
 
@@ -191,9 +191,9 @@ def test_a_rule_weighs_in_full_once_and_repeats_a_tenth(
 def test_the_threshold_is_crossed_once() -> None:
     desk = Desk()
     outcomes = desk.take(*(detection(n, level="low", at=n) for n in range(30)))
-    assert [n for n, o in enumerate(outcomes, 1) if o.crosses] == [11]
+    assert [n for n, o in enumerate(outcomes, 1) if o.over] == [11]
     other = desk.take(detection(99, level="critical", at=31))
-    assert not other[0].crosses
+    assert not other[0].over
     assert other[0].new_rule is False
     assert desk.take(detection(100, rule="rule-b", at=31))[0].new_rule is True
 
@@ -242,7 +242,7 @@ def test_nothing_is_lost_and_no_group_is_proposed_twice(drawn: Any, shuffle: Any
     assert sum(g.count for g in desk.groups.values()) == len(detections)
     assert len(set(desk.proposals)) == len(desk.proposals)
     for group in desk.groups.values():
-        assert group.proposed == (group.risk >= desk.rules.threshold)
+        assert group.proposed == (group.risk(desk.rules) >= desk.rules.threshold)
         assert sum(t.count for t in group.tallies.values()) == group.count
 
 
@@ -261,4 +261,4 @@ def test_within_one_window_there_is_one_proposal_in_whatever_order(
     desk = Desk()
     desk.take(*detections)
     (group,) = desk.groups.values()
-    assert len(desk.proposals) == (1 if group.risk >= desk.rules.threshold else 0)
+    assert len(desk.proposals) == (1 if group.risk(desk.rules) >= desk.rules.threshold else 0)

@@ -1,0 +1,85 @@
+"""The risk of an entity: what its detections weigh over days, each fading with a half-life. Pure.
+
+A group sees the hours around a detection. Who stays under its threshold for weeks is seen here: the
+risk accumulates over groups, and decays exponentially (half-life in `Rules`). As in a group, a rule
+counts in full once and its repeats at a tenth, at most twice its weight, so that repetition alone
+is no risk. Sums are independent of the order in which detections come.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+__all__ = ["Heat", "Standing", "explained", "observe", "risk_at"]
+
+MOST_RULES = 100
+FADED = 0.5  # a rule that weighs less than this is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """What one rule adds: its title, greatest weight, sum of weights as faded at ``at``, count."""
+
+    title: str
+    top: int
+    total: float
+    at: datetime
+    count: int
+
+    def weight(self, at: datetime, half_life: timedelta) -> float:
+        """Return what the rule weighs at an instant."""
+        faded = _fade(at - self.at, half_life)
+        return faded * min(self.top + max(self.total - self.top, 0) / 10, 2 * self.top)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that is remembered of an entity. ``armed``: reaching the threshold proposes."""
+
+    kind: str
+    value: str
+    tenant: str | None
+    heats: Mapping[str, Heat] = field(default_factory=dict)
+    armed: bool = True
+
+
+def observe(
+    standing: Standing, rule: str, title: str, weight: int, at: datetime, half_life: timedelta
+) -> Standing:
+    """Return *standing* after a detection of *rule* at *at*."""
+    if weight == 0:
+        return standing
+    known = standing.heats.get(rule)
+    if known is None:
+        heat = Heat(title, weight, float(weight), at, 1)
+    else:
+        newest = max(known.at, at)
+        total = known.total * _fade(newest - known.at, half_life)
+        total += weight * _fade(newest - at, half_life)
+        heat = Heat(title, max(known.top, weight), total, newest, known.count + 1)
+    heats = {**standing.heats, rule: heat}
+    if len(heats) > MOST_RULES:
+        now = max(h.at for h in heats.values())
+        least = min(heats, key=lambda name: (heats[name].weight(now, half_life), name))
+        del heats[least]
+    return replace(standing, heats=heats)
+
+
+def risk_at(standing: Standing, at: datetime, half_life: timedelta) -> int:
+    """Return the risk at an instant, rounded down."""
+    return int(sum(heat.weight(at, half_life) for heat in standing.heats.values()) + 1e-6)
+
+
+def explained(standing: Standing, at: datetime, half_life: timedelta) -> list[str]:
+    """Return what each rule adds, the weightiest first."""
+    weights = {rule: heat.weight(at, half_life) for rule, heat in standing.heats.items()}
+    order = sorted(weights, key=lambda rule: (-weights[rule], rule))
+    return [
+        f"{standing.heats[rule].title} ×{standing.heats[rule].count}: {weights[rule]:.0f}"
+        for rule in order
+        if weights[rule] >= FADED
+    ]
+
+
+def _fade(age: timedelta, half_life: timedelta) -> float:
+    return float(0.5 ** (max(age, timedelta(0)) / half_life))
