@@ -4,7 +4,6 @@ It ends when its pipe does, so that nothing is left behind where the service is 
 """
 
 import gc
-import signal
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -60,17 +59,13 @@ class Failed:
 
 def serve(pipe: Connection, directories: Sequence[Path], reload_seconds: float) -> None:
     """Answer what comes through *pipe* until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
     rules = _Rules(directories)
     gc.freeze()  # rules stay: the collector need not look at them with every block
     threading.Thread(target=rules.look_after, args=(reload_seconds,), daemon=True).start()
-    try:
-        pipe.send(Ready(rules.current.signature))
-        while True:
-            ask = pipe.recv()
-            pipe.send(_answer(rules.of(ask.signature), ask))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+    pipe.send(Ready(rules.current.signature))
+    while True:
+        ask = pipe.recv()
+        pipe.send(_answer(rules.of(ask.signature), ask))
 
 
 def _answer(rules: InForce, ask: Ask) -> Evaluated | Bad | Failed:

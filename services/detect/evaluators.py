@@ -6,13 +6,10 @@ message goes back to the broker, and another process takes the place.
 
 import asyncio
 import contextlib
-import multiprocessing
 from collections import Counter as Tally
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from prometheus_client import Counter
 from services.detect.evaluate import Evaluated, evaluate_block
 from services.detect.evaluator import Ask, Bad, Failed, Ready, serve
 from services.detect.ruleset import Ruleset
+from shared.companion import Companion
 from shared.consume import TransientError
 from shared.contracts.base import ContractError
 from shared.ids import jitter
@@ -30,7 +28,6 @@ __all__ = ["Evaluators", "evaluating"]
 
 START_SECONDS = 120.0
 ANSWER_SECONDS = 60.0
-END_SECONDS = 5.0
 RESTART_SECONDS = 2.0
 MAX_DEATHS = 5
 MAX_BLAMED = 1_000
@@ -147,29 +144,15 @@ class Evaluators:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
 
-class _Process:
-    """One evaluating process and the pipe to it; blocking, for threads."""
+class _Process(Companion):
+    """One evaluating process."""
 
     def __init__(self, directories: Sequence[Path], reload_seconds: float) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(
-            target=serve, args=(theirs, directories, reload_seconds), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid or 0
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.exitcode
+        super().__init__(serve, directories, reload_seconds)
 
     def begun(self, seconds: float) -> None:
         """Return once the rules are loaded; EOFError where the process ended instead."""
-        match _received(self._pipe, seconds):
+        match self.receive(seconds):
             case Ready():
                 return
             case other:
@@ -177,19 +160,8 @@ class _Process:
 
     def ask(self, ask: Ask, seconds: float) -> Any:
         """Return the answer; EOFError, OSError or TimeoutError where there is none."""
-        self._pipe.send(ask)
-        return _received(self._pipe, seconds)
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.join(END_SECONDS)
-        self._pipe.close()
-
-
-def _received(pipe: Connection, seconds: float) -> Any:
-    if not pipe.poll(seconds):
-        raise TimeoutError(f"no answer in {seconds:g} s")
-    return pipe.recv()
+        self.send(ask)
+        return self.receive(seconds)
 
 
 @contextlib.asynccontextmanager

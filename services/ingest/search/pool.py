@@ -3,15 +3,12 @@ replaced."""
 
 import asyncio
 import contextlib
-import multiprocessing
 from collections import Counter as Tally
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from uuid import UUID
 
 import structlog
@@ -20,6 +17,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.ingest.search.plan import Answer, Search
 from services.ingest.search.worker import CANCEL, Failure, Job, serve
 from services.ingest.store.batch import Store
+from shared.companion import Companion
 
 __all__ = ["BusyError", "Running", "Searchers", "TooManyError"]
 
@@ -61,38 +59,27 @@ class _Worker:
 
     def __init__(self, store: Store, threads: int) -> None:
         self._store, self._threads = store, threads
-        self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
+        self._process: Companion | None = None
         self._reader = ThreadPoolExecutor(1, "search-reader")
 
-    def _start(self) -> Connection:
-        if self._connection is None or self._process is None or not self._process.is_alive():
+    def _start(self) -> Companion:
+        if self._process is None or self._process.exit_code is not None:
             self.end()
-            context = multiprocessing.get_context("spawn")
-            ours, theirs = context.Pipe()
-            self._process = context.Process(
-                target=serve, args=(theirs, self._store, self._threads), daemon=True
-            )
-            self._process.start()
-            theirs.close()
-            self._connection = ours
-        return self._connection
+            self._process = Companion(serve, self._store, self._threads)
+        return self._process
 
     def end(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        if self._process is not None:
-            self._process.kill()
-            self._process.join(5)
-        self._connection = self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.end()
 
     async def run(self, job: Job, cancel: asyncio.Event) -> Answer | Failure:
         """Return the answer, or why there is none."""
         loop = asyncio.get_running_loop()
         try:
-            connection = await loop.run_in_executor(self._reader, self._start)
-            connection.send(job)
-            receiving = loop.run_in_executor(self._reader, connection.recv)
+            process = await loop.run_in_executor(self._reader, self._start)
+            process.send(job)
+            receiving = loop.run_in_executor(self._reader, process.receive)
         except OSError as error:
             self.end()
             return Failure("failed", f"the search process cannot be reached: {error}")
@@ -105,7 +92,7 @@ class _Worker:
             )
             if not receiving.done():
                 with contextlib.suppress(OSError):
-                    connection.send(CANCEL)
+                    process.send(CANCEL)
                 await asyncio.wait({receiving}, timeout=KILL_AFTER)
             if not receiving.done():
                 self._kill()

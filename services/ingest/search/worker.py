@@ -5,7 +5,6 @@ it fail (memory above all) ends with it and nothing else.
 """
 
 import contextlib
-import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -49,7 +48,6 @@ class _StoppedError(Exception):
 
 def serve(connection: Connection, store: Store, threads: int) -> None:
     """Answer jobs from *connection* until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     place = open_place(store.url, store.access, store.cache, store.cache_bytes)
 
     def get(file: ListedFile) -> Path:

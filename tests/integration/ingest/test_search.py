@@ -331,7 +331,7 @@ def search_processes() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children(recursive=True)
-        if any("spawn_main" in part for part in child.cmdline())
+        if any("shared.companion" in part for part in child.cmdline())
     ]
 
 

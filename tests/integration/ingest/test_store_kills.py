@@ -35,7 +35,7 @@ def store_children(pid: int) -> list[psutil.Process]:
     return [
         c
         for c in psutil.Process(pid).children(recursive=True)
-        if any("spawn_main" in part for part in c.cmdline())
+        if any("shared.companion" in part for part in c.cmdline())
     ]
 
 
