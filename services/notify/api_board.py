@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from icalendar import Alarm, Calendar, Event
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
@@ -176,6 +175,8 @@ def _shown(row: Any, now: datetime) -> dict[str, Any]:
 
 
 def _calendar(rows: Any, now: datetime) -> bytes:
+    from icalendar import Alarm, Calendar, Event  # slow to load, and few ask for calendars
+
     calendar = Calendar()
     calendar.add("prodid", "-//Tocsin//clock board//EN")
     calendar.add("version", "2.0")

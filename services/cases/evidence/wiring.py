@@ -8,14 +8,12 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.cases.evidence.bucket import Bucket, parse_place
 from services.cases.evidence.keeper import Janitor, Scrub
 from services.cases.evidence.lock_keeper import LockKeeper
 from services.cases.evidence.locks import Lock
 from services.cases.evidence.queries import EvidenceQueries
 from services.cases.evidence.store import EvidenceStore
 from services.cases.evidence.store_local import LocalStore
-from services.cases.evidence.store_s3 import S3Store
 from services.cases.projector import Projector
 from services.cases.settings import Settings
 from services.cases.store import EventStore
@@ -64,6 +62,10 @@ def evidence_store(settings: Settings, clock: Clock) -> EvidenceStore | None:
         raise SettingsError(
             "TOCSIN_CASES_EVIDENCE_S3_KEY_ID and TOCSIN_CASES_EVIDENCE_S3_SECRET: set both or none"
         )
+    # Tens of megabytes, for those who keep evidence in a bucket.
+    from services.cases.evidence.bucket import Bucket, parse_place
+    from services.cases.evidence.store_s3 import S3Store
+
     place = parse_place(
         settings.evidence_url,
         endpoint=settings.evidence_s3_endpoint,

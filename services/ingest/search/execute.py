@@ -1,13 +1,13 @@
 """A search, carried out: files grouped by what they have, one statement a group, newest first."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from services.ingest.search.compile import (
     SOURCE_NAMES,
@@ -20,6 +20,9 @@ from services.ingest.search.compile import (
 from services.ingest.search.plan import Aggregation, Answer, Search
 from services.ingest.store.layout import COLUMNS
 from services.ingest.store.manifest import ListedFile
+
+if TYPE_CHECKING:  # tens of megabytes, for the store's own processes alone
+    import duckdb
 
 __all__ = ["execute"]
 

@@ -4,14 +4,15 @@ It hears ``cancel`` while a statement runs, and ends a search at its deadline by
 it fail (memory above all) ends with it and nothing else.
 """
 
+from __future__ import annotations
+
 import contextlib
 import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from services.ingest.search.execute import Get, execute
 from services.ingest.search.plan import Answer, Search
@@ -19,6 +20,9 @@ from services.ingest.store.batch import Store
 from services.ingest.store.duck import connect
 from services.ingest.store.manifest import ListedFile
 from services.ingest.store.place import CorruptFileError, open_place
+
+if TYPE_CHECKING:  # tens of megabytes, for the search processes alone
+    import duckdb
 
 __all__ = ["CANCEL", "Failure", "Job", "serve"]
 
@@ -70,6 +74,8 @@ class _Run:
         self._done = threading.Event()
 
     def answer(self, job: Job, get: Get) -> Answer | Failure:
+        import duckdb
+
         listener = threading.Thread(target=self._listen, args=(job.seconds,), daemon=True)
         listener.start()
         try:

@@ -1,14 +1,20 @@
 """DuckDB as this service uses it: embedded, bounded, shut off from everything but our files."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import duckdb
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
 
 __all__ = ["connect"]
 
 
 def connect(folder: Path, memory_mib: int, threads: int) -> duckdb.DuckDBPyConnection:
     """Return a connection that can reach files under *folder* and nothing else, for good."""
+    import duckdb  # tens of megabytes, for the store's own processes alone
+
     spill = folder / "_scratch"
     spill.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(

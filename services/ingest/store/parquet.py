@@ -1,17 +1,22 @@
 """Rows into a Parquet file, and Parquet files into one: zstd, sorted by time, with its checksum."""
 
+from __future__ import annotations
+
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import orjson
 
 from services.ingest.store.layout import COLUMNS, FIELD_PREFIX, MAX_PATHS, is_column_path
 from services.ingest.store.rows import Row
+
+if TYPE_CHECKING:  # tens of megabytes, for the store's own processes alone
+    import duckdb
 
 __all__ = ["FileFacts", "merge_files", "write_rows"]
 

@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.session import Session
-
 from services.ingest.store.layout import is_file_key
 
 __all__ = ["CorruptFileError", "Place", "S3Access", "open_place"]
@@ -149,6 +145,10 @@ class _Bucket:
         self._bucket, prefix = parts.netloc, parts.path.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._cache, self._cache_bytes = cache, cache_bytes
+        # Tens of megabytes, for those who keep their store in a bucket.
+        from botocore.config import Config
+        from botocore.session import Session
+
         self._client: Any = Session().create_client(
             "s3",
             region_name=access.region or "us-east-1",
@@ -178,6 +178,8 @@ class _Bucket:
 
     def _call(self, operation: str, key: str | None = None, **more: Any) -> Any:
         """Return the answer; FileNotFoundError, or OSError for whatever may pass."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         arguments = {"Bucket": self._bucket, **more}
         if key is not None:
             arguments["Key"] = self._prefix + key
