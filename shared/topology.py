@@ -167,6 +167,13 @@ CONSUMERS = (
         in_order=True,
     ),
     ConsumerSpec(
+        durable="escalate-notifications",
+        stream="NOTIFICATIONS",
+        service="escalate",
+        filter_subject="tocsin.v1.notify.affected_list.identified",
+        in_order=True,
+    ),
+    ConsumerSpec(
         durable="cases-escalations",
         stream="ESCALATIONS",
         service="cases",

@@ -537,6 +537,43 @@ def cases_rebuild(
 
 
 @app.command()
+def severity(
+    file: Annotated[Path, typer.Argument(help="The eight criteria: YAML or JSON.")],
+    policy: Annotated[
+        Path | None, typer.Option(help="Another version of the policy; default: the shipped one.")
+    ] = None,
+    json_out: Annotated[bool, typer.Option("--json", help="As the API shows it.")] = False,
+) -> None:
+    """Compute a severity and explain every point of it; nothing needs to run."""
+    from tocsin.assess import severity_of, show
+
+    found = severity_of(file, policy)
+    if json_out:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        show(found, console)
+
+
+@app.command()
+def priority(
+    file: Annotated[Path, typer.Argument(help="The three factors, and perhaps `nciss`.")],
+    policy: Annotated[
+        Path | None, typer.Option(help="Another version of the policy; default: the shipped one.")
+    ] = None,
+    nciss: Annotated[Path | None, typer.Option(help="NCISS weights of your own.")] = None,
+    json_out: Annotated[bool, typer.Option("--json", help="As the API shows it.")] = False,
+) -> None:
+    """Compute a priority, and the NCISS score where it is asked for; nothing needs to run."""
+    from tocsin.assess import priority_of, show
+
+    found = priority_of(file, policy, nciss)
+    if json_out:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        show(found, console)
+
+
+@app.command()
 def deadlines(
     file: Annotated[Path, typer.Argument(help="Clocks, facts, tenants: YAML or JSON.")],
     regimes: Annotated[

@@ -17,6 +17,7 @@ from shared.contracts.escalate import (
     IncidentProposedV1,
     PriorityAssessment,
     ProposalExtendedV1,
+    SeverityProposedV1,
     TeamPagedV1,
 )
 from shared.contracts.notify import AffectedCustomersIdentifiedV1, CustomersNotifiedV1
@@ -51,6 +52,12 @@ def from_escalations(subject: str, data: bytes, now: datetime) -> Told | None:
                 count=extended.detection_count,
             )
             return Told(extended.event_id, extended.incident_id, [attach])
+        case SeverityProposedV1.SUBJECT:
+            anew = SeverityProposedV1.from_json(data)
+            propose = c.ProposeSeverity(
+                actor=SYSTEM, now=now, assessment=_assessment(anew.severity), reason=anew.reason
+            )
+            return Told(anew.event_id, anew.incident_id, [propose])
         case EscalationRaisedV1.SUBJECT:
             raised = EscalationRaisedV1.from_json(data)
             escalate = c.EscalateIncident(

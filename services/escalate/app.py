@@ -6,21 +6,26 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
-from services.escalate import api, api_policies
+from services.escalate import api, api_policies, api_triage
 from services.escalate.consumer import (
     CASES_CONSUMER,
     DETECTIONS_CONSUMER,
+    NOTIFICATIONS_CONSUMER,
     CasesHandler,
+    CustomersHandler,
     DetectionHandler,
 )
 from services.escalate.extension import extend_one
 from services.escalate.migrations import HEAD
 from services.escalate.paging import LogChannel, Pager
+from services.escalate.policy_versions import PolicyBook
+from services.escalate.proposal import Policies
 from services.escalate.settings import Settings, load_policies
 from services.escalate.state import State
 from services.escalate.support import api as support_api
 from services.escalate.support.desk import Desk
 from services.escalate.support.watch import Watch
+from services.escalate.triage_decisions import wake_one
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume, consume_batches
@@ -44,6 +49,15 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         engine = create_engine(database_url, "escalate")
         seed = settings.nats_nkey_seed
         log_channel = LogChannel()
+        book = PolicyBook(engine, policies)
+
+        def in_force() -> Policies:
+            return book.current
+
+        async def look_at_policies() -> int:
+            await book.refresh(clock())
+            return 0
+
         async with Bus(
             settings.nats_url, "escalate", seed.get_secret_value() if seed else None
         ) as bus:
@@ -63,21 +77,32 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 outbox.wake()
                 pages.wake()
 
-            desk = Desk(policies, log_channel.name, timedelta(minutes=settings.acknowledge_minutes))
+            desk = Desk(in_force, log_channel.name, timedelta(minutes=settings.acknowledge_minutes))
             unacknowledged = Reconciler(
                 "support cases", Watch(engine, desk, clock, went_out).once, 1.0
             )
             on_detection = DetectionHandler(
-                engine, policies, log_channel.name, clock, went_out, extensions.wake
+                engine, in_force, log_channel.name, clock, went_out, extensions.wake
             )
-            on_case = CasesHandler(engine, policies, log_channel.name, clock, went_out)
+            on_case = CasesHandler(engine, in_force, log_channel.name, clock, went_out)
+            on_customers = CustomersHandler(engine, in_force, clock, went_out)
+
+            async def wake() -> int:
+                done = await wake_one(engine, in_force(), log_channel.name, clock)
+                if done:
+                    went_out()
+                return done
+
             async with background(
                 outbox.run(),
                 pages.run(),
                 extensions.run(),
                 unacknowledged.run(),
+                Reconciler("policies", look_at_policies, 2.0).run(),
+                Reconciler("snoozes", wake, 1.0).run(),
                 consume_batches(bus, consumer(DETECTIONS_CONSUMER), on_detection),
                 consume(bus, consumer(CASES_CONSUMER), on_case),
+                consume(bus, consumer(NOTIFICATIONS_CONSUMER), on_customers),
             ):
                 yield State(
                     checks={
@@ -85,7 +110,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         "broker": bus.problem,
                     },
                     engine=engine,
-                    policies=policies,
+                    book=book,
                     desk=desk,
                     clock=clock,
                     wake=went_out,
@@ -102,5 +127,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     )
     app.include_router(api.router)
     app.include_router(api_policies.router)
+    app.include_router(api_triage.router)
     app.include_router(support_api.router)
     return app

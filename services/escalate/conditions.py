@@ -74,8 +74,14 @@ def parse_floors(
     return tuple(sorted(floors, key=lambda floor: floor.id))
 
 
-def parse_thresholds(spot: Spot, levels: Sequence[str], most: int) -> tuple[tuple[str, int], ...]:
-    """Return level and least points, from the most severe down to one that needs none."""
+def parse_thresholds(
+    spot: Spot, levels: Sequence[str], most: int, totals: tuple[int, int]
+) -> tuple[tuple[str, int], ...]:
+    """Return level and least points, from the most severe down to one that needs none.
+
+    *totals* are the least and the most points that there can be: a level that no total reaches, or
+    that every total is above, is refused.
+    """
     table = spot.table(tuple(levels))
     found = tuple((level, table[level].whole(most)) for level in levels)
     for (_, above), (level, points) in pairwise(found):
@@ -83,6 +89,12 @@ def parse_thresholds(spot: Spot, levels: Sequence[str], most: int) -> tuple[tupl
             raise table[level].refusal(f"must be less than {above}, that of the level above")
     if found[-1][1] != 0:
         raise table[levels[-1]].refusal("must be 0, or some totals would have no level")
+    least, greatest = totals
+    for level, points in found:
+        if points > greatest:
+            raise table[level].refusal(f"cannot be reached: no total is above {greatest}")
+    if found[-2][1] <= least:
+        raise table[levels[-1]].refusal(f"cannot be reached: no total is below {least}")
     return found
 
 

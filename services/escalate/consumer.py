@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.gate import on_escalated, on_opened, on_severity_set
 from services.escalate.proposal import Policies
+from services.escalate.reassessment import note_set, on_scope, on_tenants
 from services.escalate.store import close_group, seen_first
 from services.escalate.support.follow import follow
 from services.escalate.triage import triage
@@ -20,16 +21,22 @@ from shared.contracts.cases import (
     IncidentEvent,
     IncidentOpenedV1,
     IncidentReopenedV1,
+    ScopeSetV1,
     SeveritySetV1,
 )
 from shared.contracts.detect import DetectionRaisedV1
+from shared.contracts.notify import AffectedCustomersIdentifiedV1
 from shared.db import is_transient
 from shared.outbox import first_time
 
-__all__ = ["CASES_CONSUMER", "DETECTIONS_CONSUMER", "CasesHandler", "DetectionHandler"]
+__all__ = [
+    "CASES_CONSUMER", "DETECTIONS_CONSUMER", "NOTIFICATIONS_CONSUMER", "CasesHandler",
+    "CustomersHandler", "DetectionHandler",
+]  # fmt: skip
 
 DETECTIONS_CONSUMER = "escalate-detections"
 CASES_CONSUMER = "escalate-cases"
+NOTIFICATIONS_CONSUMER = "escalate-notifications"
 
 _detections = Counter("tocsin_escalate_detections_total", "Detections grouped", ["level"])
 _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
@@ -41,6 +48,7 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
         IncidentDismissedV1,
         IncidentClosedV1,
         IncidentReopenedV1,
+        ScopeSetV1,
     )
 }
 
@@ -63,7 +71,7 @@ class DetectionHandler:
     def __init__(
         self,
         engine: AsyncEngine,
-        policies: Policies,
+        policies: Callable[[], Policies],
         channel: str,
         clock: Clock,
         on_proposed: Callable[[], None],
@@ -88,7 +96,7 @@ class DetectionHandler:
             new = {identity: pair for identity, pair in found.items() if identity in fresh}
             if not new:
                 return
-            done = await triage(connection, new, self._policies, self._channel, self._clock())
+            done = await triage(connection, new, self._policies(), self._channel, self._clock())
         for detection, _ in new.values():
             _detections.labels(detection.level).inc()
         if done.verdicts:
@@ -103,7 +111,7 @@ class CasesHandler:
     def __init__(
         self,
         engine: AsyncEngine,
-        policies: Policies,
+        policies: Callable[[], Policies],
         channel: str,
         clock: Clock,
         on_outgoing: Callable[[], None],
@@ -124,13 +132,17 @@ class CasesHandler:
         self._on_outgoing()
 
     async def _apply(self, connection: AsyncConnection, event: IncidentEvent) -> None:
-        now, directory = self._clock(), self._policies.directory
+        now, policies = self._clock(), self._policies()
+        directory = policies.directory
         await follow(connection, event, now)
         match event:
             case IncidentOpenedV1():
                 await on_opened(connection, event)
             case SeveritySetV1():
+                await note_set(connection, event, policies)
                 await on_severity_set(connection, event, directory, now)
+            case ScopeSetV1():
+                await on_scope(connection, event, policies, now)
             case IncidentEscalatedV1():
                 await on_escalated(connection, event, directory, self._channel, now)
             case IncidentDismissedV1() | IncidentClosedV1():
@@ -139,3 +151,28 @@ class CasesHandler:
                 pass  # its group stays closed: what comes now is new
             case _:
                 raise AssertionError(f"{event.SUBJECT} is in _UNDERSTOOD without a case")
+
+
+class CustomersHandler:
+    """Follows how many customers an incident affects: a criterion of its severity (§2.1)."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        policies: Callable[[], Policies],
+        clock: Clock,
+        on_outgoing: Callable[[], None],
+    ) -> None:
+        self._engine, self._policies = engine, policies
+        self._clock, self._on_outgoing = clock, on_outgoing
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Handle one message; one that is delivered again has no second effect."""
+        if delivery.subject != AffectedCustomersIdentifiedV1.SUBJECT:
+            return
+        event = AffectedCustomersIdentifiedV1.from_json(delivery.data)
+        async with _transaction(self._engine) as connection:
+            if not await first_time(connection, NOTIFICATIONS_CONSUMER, event.event_id):
+                return
+            await on_tenants(connection, event, self._policies(), self._clock())
+        self._on_outgoing()

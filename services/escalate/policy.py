@@ -105,10 +105,19 @@ def parse_severity_policy(text: str, source: str = "policy") -> SeverityPolicy:
     vocabulary = {name: tuple(c.points) for name, c in criteria.items() if isinstance(c, Criterion)}
     return SeverityPolicy(
         version=top["version"].text(),
-        thresholds=parse_thresholds(top["thresholds"], LEVELS, MAX_POINTS),
+        thresholds=parse_thresholds(top["thresholds"], LEVELS, MAX_POINTS, _totals(criteria)),
         criteria=MappingProxyType(criteria),
         floors=parse_floors(top["floors"], vocabulary, LEVELS),
     )
+
+
+def _totals(criteria: Mapping[str, Criterion | Bands]) -> tuple[int, int]:
+    """Return the least and the most points that there can be."""
+    points = [
+        list(c.points.values()) if isinstance(c, Criterion) else [p for _, p in c.bands]
+        for c in criteria.values()
+    ]
+    return sum(map(min, points)), sum(map(max, points))
 
 
 def _criterion(spot: Spot) -> Criterion:

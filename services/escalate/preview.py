@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from services.escalate.nciss import NcissPolicy, score
 from services.escalate.policy import SeverityPolicy
 from services.escalate.priority import CORE, PriorityPolicy, assess_priority
 from services.escalate.severity import InputError, Value, assess
 
-__all__ = ["InputError", "priority_from_mapping", "severity_from_mapping"]
+__all__ = ["InputError", "nciss_from_mapping", "priority_from_mapping", "severity_from_mapping"]
 
 
 def severity_from_mapping(mapping: Mapping[str, object], policy: SeverityPolicy) -> dict[str, Any]:
@@ -43,3 +44,15 @@ def priority_from_mapping(mapping: Mapping[str, object], policy: PriorityPolicy)
         if name not in inputs:
             raise InputError(name, "is missing")
     return asdict(assess_priority(policy, inputs))
+
+
+def nciss_from_mapping(mapping: Mapping[str, object], policy: NcissPolicy) -> dict[str, Any]:
+    """Return the NCISS score of *mapping*; InputError names the category that is wrong."""
+    inputs: dict[str, str] = {}
+    for name, value in mapping.items():
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise InputError(name, f"{value!r} is no word")
+        inputs[name] = value
+    return asdict(score(policy, inputs))

@@ -147,9 +147,12 @@ def parse_priority_policy(text: str, source: str = "policy") -> PriorityPolicy:
         if name not in factors:
             raise top["factors"].refusal(f"{name} is missing")
     exempt = top["exempt"].table(("when", "level"))
+    # A further factor may be absent and then counts nothing (R24b).
+    least = sum(min(points.values()) for name, points in factors.items() if name in CORE)
+    totals = (least, sum(max(points.values()) for points in factors.values()))
     return PriorityPolicy(
         version=top["version"].text(),
-        thresholds=(*parse_thresholds(top["thresholds"], PRIORITIES[:-1], MAX_POINTS),),
+        thresholds=parse_thresholds(top["thresholds"], PRIORITIES[:-1], MAX_POINTS, totals),
         factors=MappingProxyType(dict(sorted(factors.items(), key=_core_first))),
         exempt=parse_condition(exempt["when"], factors),
         exempt_level=exempt["level"].one_of(PRIORITIES),

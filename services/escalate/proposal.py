@@ -1,12 +1,13 @@
 """From a group over the threshold to the proposal of an incident: what is known, what is not."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 from services.escalate.desk import Cause
 from services.escalate.directory import REGION_CLASSES, TIERS, Directory
 from services.escalate.grouping import STORM, Group, Rules
+from services.escalate.nciss import NcissPolicy, load_nciss_policy
 from services.escalate.policy import UNKNOWN, Criterion, SeverityPolicy
 from services.escalate.priority import PriorityPolicy, assess_priority
 from services.escalate.progression import advance, path
@@ -46,6 +47,7 @@ class Policies:
     directory: Directory
     severity: SeverityPolicy
     priority: PriorityPolicy
+    nciss: NcissPolicy = field(default_factory=load_nciss_policy)
 
     def __post_init__(self) -> None:
         """Refuse policies that lack a word which proposals use, before any detection needs it."""

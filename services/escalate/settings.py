@@ -8,6 +8,7 @@ from pydantic import Field
 
 from services.escalate.directory import SHIPPED_DIRECTORY, load_directory
 from services.escalate.grouping import Rules
+from services.escalate.nciss import SHIPPED_NCISS, load_nciss_policy
 from services.escalate.policy import SHIPPED_SEVERITY, load_severity_policy
 from services.escalate.priority import SHIPPED_PRIORITY, load_priority_policy
 from services.escalate.proposal import Policies
@@ -51,6 +52,7 @@ class Settings(ServiceSettings):
     directory_file: Path | None = Field(None, description="services, tiers, teams; None: shipped")
     severity_policy_file: Path | None = Field(None, description="None: the shipped policy")
     priority_policy_file: Path | None = Field(None, description="None: the shipped policy")
+    nciss_policy_file: Path | None = Field(None, description="None: the shipped policy")
 
 
 def load_policies(settings: Settings) -> Policies:
@@ -71,6 +73,7 @@ def load_policies(settings: Settings) -> Policies:
             directory=load_directory(settings.directory_file or SHIPPED_DIRECTORY),
             severity=load_severity_policy(settings.severity_policy_file or SHIPPED_SEVERITY),
             priority=load_priority_policy(settings.priority_policy_file or SHIPPED_PRIORITY),
+            nciss=load_nciss_policy(settings.nciss_policy_file or SHIPPED_NCISS),
         )
     except UserError as error:
         raise SettingsError(str(error)) from error

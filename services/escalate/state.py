@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.escalate.proposal import Policies
+from services.escalate.policy_versions import PolicyBook
 from services.escalate.support.desk import Desk
 from shared.auth import Role
 from shared.clock import Clock
@@ -32,7 +32,7 @@ class State(ServiceState):
     """Built in `app.create_app`."""
 
     engine: AsyncEngine
-    policies: Policies
+    book: PolicyBook
     desk: Desk
     clock: Clock
     wake: Callable[[], None]

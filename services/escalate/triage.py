@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.escalate.desk import Settled, Verdict, settle
 from services.escalate.pages import order_page
 from services.escalate.proposal import Policies, propose
+from services.escalate.reassessment import note_proposed, worsened
 from services.escalate.sighting import sighting_of
 from services.escalate.standing import Standing
 from services.escalate.store import (
@@ -51,6 +52,8 @@ async def triage(
     bodies = {identity: body for identity, (_, body) in detections.items()}
     await record(connection, done, levels, bodies, rules, now)
     await propose_all(connection, done.verdicts, done.standings, policies, channel, now)
+    grown = [done.groups[identity] for identity in done.grown if identity in done.groups]
+    await worsened(connection, grown, policies, now)
     _suppressed.inc(sum(done.hits.values()))
     return done
 
@@ -81,6 +84,7 @@ async def propose_all(
     await record_proposals(connection, proposed, now)
     await mark_told(connection, [d for found in telling.values() for d in found])
     for proposal in proposals:
+        await note_proposed(connection, proposal.incident_id, proposal.severity)
         for team in policies.directory.teams_of(proposal.services)[:MOST_TEAMS]:
             reason = f"set the severity of {proposal.title}"
             await order_page(

@@ -10,13 +10,15 @@ from shared.contracts.detect import DetectionRaisedV1, Entity
 
 __all__ = [
     "Assessment", "Contribution", "EngagementEvent", "EscalationRaisedV1", "Grouping",
-    "IncidentProposedV1", "PageAcknowledgedV1", "PriorityAssessment", "ProposalExtendedV1",
-    "SMEEngagementAcceptedV1", "SMEEngagementDeclinedV1", "SMEEngagementReleasedV1",
-    "SMEEngagementRequestedV1", "SupportCaseAcknowledgedV1", "SupportCaseLinkedV1",
-    "SupportCaseOpenedV1", "SupportCaseTriagedV1", "TeamPagedV1",
+    "IncidentProposedV1", "PageAcknowledgedV1", "PolicyChangedV1", "PriorityAssessment",
+    "ProposalExtendedV1", "SMEEngagementAcceptedV1", "SMEEngagementDeclinedV1",
+    "SMEEngagementReleasedV1", "SMEEngagementRequestedV1", "SeverityProposedV1",
+    "SupportCaseAcknowledgedV1", "SupportCaseLinkedV1", "SupportCaseOpenedV1",
+    "SupportCaseTriagedV1", "TeamPagedV1", "TriageDecidedV1", "TriageDecision",
 ]  # fmt: skip
 
 Severity = Literal["SEV0", "SEV1", "SEV2", "SEV3", "SEV4"]
+TriageDecision = Literal["suppressed", "suppression_ended", "snoozed", "woken"]
 
 
 class Contribution(Part):
@@ -52,6 +54,7 @@ class PriorityAssessment(Part):
     reason: str
     policy: str
     version: str
+    digest: str | None = None
 
 
 class Grouping(Part):
@@ -100,6 +103,59 @@ class ProposalExtendedV1(Contract):
     @property
     def about(self) -> str:
         return str(self.incident_id)
+
+
+class SeverityProposedV1(Contract):
+    """The facts of an incident changed, and with them what its severity computes to (R32c)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.severity.proposed"
+
+    incident_id: UUID
+    cause: Literal["detections", "scope", "tenants"]
+    reason: str
+    previous: Severity | None = None
+    severity: Assessment
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class PolicyChangedV1(Contract):
+    """A version of a policy was proposed, approved (it is in force now) or rejected (§2.1)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.policy.changed"
+
+    policy: str
+    version: str
+    digest: str = Field(description="SHA-256 of the content, as results name it")
+    change: Literal["proposed", "approved", "rejected"]
+    author: str
+    decided_by: str | None = None
+    reason: str
+
+    @property
+    def about(self) -> str:
+        return self.policy
+
+
+class TriageDecidedV1(Contract):
+    """Somebody suppressed detections, let a group rest, or ended that (R05)."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.triage.decided"
+
+    subject_id: UUID = Field(description="the suppression, or the group")
+    decision: TriageDecision
+    decided_by: str
+    reason: str
+    until: Instant | None = None
+    matching: dict[str, str] = Field(
+        default_factory=dict, description="of a suppression: what a detection has to agree with"
+    )
+
+    @property
+    def about(self) -> str:
+        return str(self.subject_id)
 
 
 class EscalationRaisedV1(Contract):

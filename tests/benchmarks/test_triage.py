@@ -74,7 +74,7 @@ async def test_detections_a_second_into_postgresql(world: World, kind: str) -> N
     batches = in_batches(found)
     policies = Policies(Rules(), directory(), severity_policy(), priority_policy())
     handler = DetectionHandler(
-        world.engine("escalate"), policies, "log", utc_now, lambda: None, lambda: None
+        world.engine("escalate"), lambda: policies, "log", utc_now, lambda: None, lambda: None
     )
     await handler(in_batches([detection(f"warm-{kind}")])[0])
     begun, worked = time.perf_counter(), time.process_time()

@@ -68,6 +68,7 @@ class AttachDetections(_Order):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposeSeverity(_Order):
     assessment: Assessment
+    reason: str = ""  # what changed since the proposal before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,11 +81,27 @@ def attach_detections(
 def propose_severity(
     incident: Incident, command: c.ProposeSeverity, check: Check
 ) -> Sequence[e.Event]:
-    """Keep what the severity policy computed, with all that explains it (R31b)."""
-    if incident.proposal == command.assessment:
+    """Keep what the severity policy computed, with all that explains it (R31b).
+
+    Where that is more severe than what was set, the severity has to be looked at again (R32c).
+    """
+    computed, current = command.assessment, incident.severity
+    if incident.proposal == computed:
         return check.already_so()
     check.settle()
-    return [e.SeverityProposed(actor=check.actor, at=command.now, assessment=command.assessment)]
+    happened: list[e.Event] = [
+        e.SeverityProposed(actor=check.actor, at=command.now, assessment=computed)
+    ]
+    if current is not None and command.reason and computed.level.rank > current.rank:
+        happened.append(
+            e.SeverityReassessmentRequested(
+                actor=check.actor,
+                at=command.now,
+                scope_version=incident.scope_version,
+                reason=command.reason,
+            )
+        )
+    return happened
 
 
 def propose_priority(

@@ -13,8 +13,7 @@ def upgrade() -> None:
         ADD COLUMN snoozed_by text,
         ADD COLUMN snooze_reason text,
         ADD COLUMN cause text,        -- group, entity or storm: what crossed its threshold
-        ADD COLUMN cause_rule text,   -- its weightiest rule, by which storms are noticed
-        ADD COLUMN assessed text;     -- inputs, points and level told last, JSON
+        ADD COLUMN cause_rule text;   -- its weightiest rule, by which storms are noticed
     CREATE INDEX ON detection_groups (cause_rule, proposed_at) WHERE cause_rule IS NOT NULL;
     CREATE INDEX ON detection_groups (risk DESC, id)
         WHERE merged_into IS NULL AND closed_at IS NULL AND proposed_at IS NULL;
@@ -54,6 +53,38 @@ def upgrade() -> None:
     );
     CREATE INDEX ON triage_suppressions (expires_at) WHERE ended_at IS NULL;
 
+    -- What the last severity of an incident was computed from; the next one says what changed.
+    CREATE TABLE assessments (
+        incident_id uuid PRIMARY KEY,
+        inputs text NOT NULL,         -- JSON
+        level text NOT NULL,
+        points int NOT NULL,
+        revision int NOT NULL
+    );
+
+    -- Never deleted: old results name a digest, which is explained by the text here.
+    CREATE TABLE policy_versions (
+        policy text NOT NULL,
+        version text NOT NULL,
+        digest text NOT NULL,
+        content text NOT NULL,
+        status text NOT NULL
+            CHECK (status IN ('file', 'proposed', 'active', 'retired', 'rejected')),
+        author text NOT NULL,
+        reason text NOT NULL,
+        proposed_at timestamptz NOT NULL,
+        decided_by text,
+        decided_at timestamptz,
+        decision_reason text,
+        PRIMARY KEY (policy, digest),
+        CHECK (status <> 'active' OR decided_by <> author)
+    );
+    CREATE UNIQUE INDEX ON policy_versions (policy) WHERE status = 'active';
+
+    GRANT SELECT, INSERT, UPDATE ON assessments TO tocsin_escalate;
+    GRANT SELECT, INSERT ON policy_versions TO tocsin_escalate;
+    GRANT UPDATE (status, decided_by, decided_at, decision_reason) ON policy_versions
+        TO tocsin_escalate;
     GRANT SELECT, INSERT, UPDATE ON entity_risk TO tocsin_escalate;
     GRANT SELECT, INSERT ON triage_suppressions TO tocsin_escalate;
     GRANT UPDATE (ended_by, ended_at, hits, last_hit_at) ON triage_suppressions

@@ -1,6 +1,6 @@
 """What is done with support cases, each in one transaction with its messages and pages (R15)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -56,9 +56,14 @@ class Report:
 class Desk:
     """Every function works in its caller's transaction and is done once however often called."""
 
-    policies: Policies
+    in_force: Callable[[], Policies]
     channel: str
     patience: timedelta  # how long an acknowledgement may take
+
+    @property
+    def policies(self) -> Policies:
+        """Return what is in force now."""
+        return self.in_force()
 
     async def open(
         self,

@@ -114,7 +114,7 @@ async def test_redelivered_bytes_have_no_second_effect(
 def a_handler(world: World) -> DetectionHandler:
     policies = Policies(Rules(), directory(), severity_policy(), priority_policy())
     return DetectionHandler(
-        world.engine("escalate"), policies, "log", utc_now, lambda: None, lambda: None
+        world.engine("escalate"), lambda: policies, "log", utc_now, lambda: None, lambda: None
     )
 
 

@@ -129,7 +129,7 @@ async def test_r15b_silence_reminds_the_team_then_the_duty_manager(
 ) -> None:
     case = await opened(escalate, carla)
     engine, later = world.engine("escalate"), utc_now()
-    desk = Desk(POLICIES, "log", timedelta(minutes=15))
+    desk = Desk(lambda: POLICIES, "log", timedelta(minutes=15))
     # A watch that was not there when the case was opened: the timer is the row.
     for minutes in (16, 40, 200):
         watch = Watch(engine, desk, partial(add, later, timedelta(minutes=minutes)), lambda: None)

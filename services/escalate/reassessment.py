@@ -1,0 +1,221 @@
+"""When the facts of an incident change, its severity is computed anew and proposed again (R32c).
+
+Facts are the detections of its group, the scope that people set and the customers that were found.
+What the service team said itself stays, except where detections show something worse.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+from prometheus_client import Counter
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.escalate.directory import Directory
+from services.escalate.grouping import Group
+from services.escalate.policy import CRITERIA, UNKNOWN, SeverityPolicy
+from services.escalate.proposal import Policies, severity_inputs
+from services.escalate.severity import InputError, Value, assess
+from shared.cloudevents import outgoing
+from shared.contracts.cases import Scope, ScopeSetV1, SeveritySetV1
+from shared.contracts.escalate import Assessment, SeverityProposedV1
+from shared.contracts.notify import AffectedCustomersIdentifiedV1
+from shared.ids import derived_id
+from shared.outbox import enqueue
+
+__all__ = [
+    "note_proposed", "note_set", "on_scope", "on_tenants", "scope_inputs", "understood", "worse_of",
+    "worsened",
+]  # fmt: skip
+
+Cause = Literal["detections", "scope", "tenants"]
+
+_NOTE = text(
+    "INSERT INTO assessments AS a (incident_id, inputs, level, points, revision)"
+    " VALUES (:incident, :inputs, :level, :points, 1) ON CONFLICT (incident_id) DO UPDATE SET"
+    " inputs = EXCLUDED.inputs, level = EXCLUDED.level, points = EXCLUDED.points,"
+    " revision = a.revision + 1 RETURNING revision"
+)
+_KNOWN = text(
+    "SELECT inputs, level, points FROM assessments WHERE incident_id = :incident FOR UPDATE"
+)
+_INCIDENTS = text(
+    "SELECT id, incident_id FROM detection_groups WHERE id = ANY(CAST(:ids AS uuid[]))"
+    " AND incident_id IS NOT NULL AND closed_at IS NULL ORDER BY incident_id"
+)
+_proposed = Counter("tocsin_escalate_reassessments_total", "Severities proposed anew", ["cause"])
+
+
+def understood(policy: SeverityPolicy, inputs: Mapping[str, Any]) -> dict[str, Value]:
+    """Return what *policy* understands of *inputs* from elsewhere; the rest is unknown."""
+    found: dict[str, Value] = {}
+    for name in CRITERIA:
+        value = inputs.get(name, UNKNOWN)
+        try:
+            assess(policy, {name: value})
+        except (InputError, TypeError):  # a list, a table: not of this policy's words
+            value = UNKNOWN
+        found[name] = value
+    return found
+
+
+def worse_of(
+    policy: SeverityPolicy, one: Mapping[str, Value], other: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Return of each criterion what counts more; what is known goes before what is not."""
+
+    def weight(name: str, value: Value) -> tuple[bool, int]:
+        points = {c.criterion: c.points for c in assess(policy, {name: value}).contributions}
+        return value != UNKNOWN, points[name]
+
+    return {
+        name: max(one[name], other[name], key=lambda value: weight(name, value))
+        for name in CRITERIA
+    }
+
+
+def scope_inputs(scope: Scope, directory: Directory) -> dict[str, Value]:
+    """Return the criteria that a scope tells: how far it reaches, where, and of what tier."""
+    include = scope.include
+    regions = {s.region for s in include if s.region}
+    services = {s.service for s in include if s.service}
+    found: dict[str, Value] = {}
+    if reach := _reach(scope):
+        found["scope"] = reach
+    if regions and (kind := directory.region_class(sorted(regions))):
+        found["region"] = kind
+    if services and (tier := directory.tier(sorted(services))):
+        found["service"] = tier
+    return found
+
+
+def _reach(scope: Scope) -> str | None:
+    """Return the least word of the policy that holds all selectors; None where they name none."""
+    levels = [s.model_dump(exclude_none=True) for s in scope.include]
+    if len({level["region"] for level in levels if "region" in level}) > 1:
+        return "multi_region"
+    narrowest = [
+        next(n for n in ("server", "server_farm", "service", "datacenter", "region") if n in level)
+        for level in levels
+        if level.keys() - {"tenant"}
+    ]
+    order = ("server", "server_farm", "service", "datacenter", "region")
+    widest = max(narrowest, key=order.index, default=None)
+    if widest is None:
+        return None
+    names = {level[widest] for level in levels if widest in level}
+    # Several of a kind are the next wider kind: two servers a farm, two datacenters a region.
+    wider = {"server": "server_farm", "server_farm": "service", "datacenter": "region"}
+    return wider.get(widest, widest) if len(names) > 1 else widest
+
+
+async def note_proposed(connection: AsyncConnection, incident: UUID, first: Assessment) -> None:
+    """Remember what the first proposal of an incident was computed from."""
+    await _note(connection, incident, first.inputs, first.level, first.points)
+
+
+async def note_set(connection: AsyncConnection, event: SeveritySetV1, policies: Policies) -> None:
+    """Take over what the service team said (R23); nothing is proposed, it has decided."""
+    row = (await connection.execute(_KNOWN, {"incident": event.incident_id})).one_or_none()
+    known = orjson.loads(row.inputs) if row else {}
+    inputs = understood(policies.severity, {**known, **event.inputs})
+    result = assess(policies.severity, inputs)
+    await _note(connection, event.incident_id, result.inputs, result.level, result.points)
+
+
+async def worsened(
+    connection: AsyncConnection, groups: Iterable[Group], policies: Policies, now: datetime
+) -> int:
+    """Propose anew where the detections of a proposed group show something worse; return how many.
+
+    A later stage, another region, stolen credentials: the vector has changed.
+    """
+    by_id = {group.id: group for group in groups}
+    if not by_id:
+        return 0
+    rows = (await connection.execute(_INCIDENTS, {"ids": list(by_id)})).all()
+    done = 0
+    for row in rows:
+        seen = severity_inputs(by_id[row.id], policies.directory)
+        reason = "its detections show something worse"
+        done += await _again(
+            connection, row.incident_id, seen, "detections", reason, policies, now, worse=True
+        )
+    return done
+
+
+async def on_scope(
+    connection: AsyncConnection, event: ScopeSetV1, policies: Policies, now: datetime
+) -> None:
+    """Propose anew where the scope that was set counts otherwise than what was assumed."""
+    told = scope_inputs(event.scope, policies.directory)
+    reason = f"version {event.scope_version} of its scope was set by {event.set_by}"
+    await _again(connection, event.incident_id, told, "scope", reason, policies, now)
+
+
+async def on_tenants(
+    connection: AsyncConnection,
+    event: AffectedCustomersIdentifiedV1,
+    policies: Policies,
+    now: datetime,
+) -> None:
+    """Propose anew where the customers found count otherwise than what was assumed (§2.1)."""
+    many = event.confirmed + event.probable  # §5: those that are only possible do not count
+    reason = (
+        f"version {event.version} of its list of affected customers names {many}, and"
+        f" {event.possible} possible ones"
+    )
+    told: dict[str, Value] = {"affected_tenants": many}
+    await _again(connection, event.incident_id, told, "tenants", reason, policies, now)
+
+
+async def _again(
+    connection: AsyncConnection,
+    incident: UUID,
+    told: Mapping[str, Value],
+    cause: Cause,
+    reason: str,
+    policies: Policies,
+    now: datetime,
+    *,
+    worse: bool = False,
+) -> bool:
+    row = (await connection.execute(_KNOWN, {"incident": incident})).one_or_none()
+    known = understood(policies.severity, orjson.loads(row.inputs) if row else {})
+    given = understood(policies.severity, {**known, **told})
+    inputs = worse_of(policies.severity, known, given) if worse else given
+    if row is not None and inputs == known:
+        return False
+    result = assess(policies.severity, inputs)
+    revision = await _note(connection, incident, result.inputs, result.level, result.points)
+    if row is not None and (result.level, result.points) == (row.level, row.points):
+        return False
+    event = SeverityProposedV1(
+        event_id=derived_id("severity-proposed", incident, revision),
+        occurred_at=now,
+        incident_id=UUID(str(incident)),
+        cause=cause,
+        reason=f"{reason}: {result.points} points, {result.level}",
+        previous=row.level if row else None,
+        severity=Assessment.model_validate(asdict(result)),
+    )
+    await enqueue(connection, [outgoing(event, source="escalate")])
+    _proposed.labels(cause).inc()
+    return True
+
+
+async def _note(
+    connection: AsyncConnection, incident: UUID, inputs: Mapping[str, Any], level: str, points: int
+) -> int:
+    """Remember what an assessment was computed from; return how many there were of the incident."""
+    row = {
+        "incident": incident,
+        "inputs": orjson.dumps(dict(inputs)).decode(),
+        "level": level,
+        "points": points,
+    }
+    return int(await connection.scalar(_NOTE, row) or 0)
