@@ -139,7 +139,11 @@ def one_of_each() -> dict[str, EvidenceEvent]:
         c.RequestDisposal(actor=EC, now=LATER, reason="retention ended"),
         c.DisposeEvidence(actor=EC2, now=LATER),
     )
-    failed = collected(c.VerifyIntegrity(actor=SYS, now=NOW, found_sha256=OTHER, reason="scrub"))
+    failed = collected(
+        c.VerifyIntegrity(actor=SYS, now=NOW, found_sha256=OTHER, reason="scrub"),
+        c.RequestLossAcceptance(actor=EC, now=NOW, reason="the disk and its copy are gone"),
+        c.AcceptLoss(actor=LG, now=NOW),
+    )
     return {name_of(event): event for event in (*failed.events, *told.events)}
 
 

@@ -204,6 +204,25 @@ class Dispose(EvidenceBody):
         return c.DisposeEvidence(actor=who.actor, now=who.now)
 
 
+class RequestLossAcceptance(EvidenceBody):
+    """The custodian: the bytes of this frozen item are lost for good."""
+
+    COMMAND = c.RequestLossAcceptance
+    reason: Purpose
+
+    def order(self, who: Who) -> c.RequestLossAcceptance:
+        return c.RequestLossAcceptance(actor=who.actor, now=who.now, reason=self.reason)
+
+
+class AcceptLoss(EvidenceBody):
+    """Legal, as the second person: the incident can be closed without these bytes."""
+
+    COMMAND = c.AcceptLoss
+
+    def order(self, who: Who) -> c.AcceptLoss:
+        return c.AcceptLoss(actor=who.actor, now=who.now)
+
+
 VERBS: tuple[type[EvidenceBody], ...] = (
     Seal,
     TransferCustody,
@@ -215,4 +234,6 @@ VERBS: tuple[type[EvidenceBody], ...] = (
     Release,
     RequestDisposal,
     Dispose,
+    RequestLossAcceptance,
+    AcceptLoss,
 )

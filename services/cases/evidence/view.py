@@ -64,7 +64,7 @@ def _passed(event: e.EvidenceEvent) -> tuple[str | None, str | None, str]:
             return event.from_person, event.to_person, event.purpose
         case e.EvidenceAccessed() | e.EvidenceCopyAnalysed():
             return None, event.actor.id, event.purpose
-        case e.EvidenceDisposed():
+        case e.EvidenceDisposed() | e.EvidenceLossAccepted():
             return event.requested_by, None, event.reason
         case e.EvidenceSealed():
             return None, None, event.note or "sealed"
@@ -79,6 +79,7 @@ def _passed(event: e.EvidenceEvent) -> tuple[str | None, str | None, str]:
             | e.EvidenceLegalHoldReleased()
             | e.EvidenceRetentionSet()
             | e.EvidenceDisposalRequested()
+            | e.EvidenceLossAcceptanceRequested()
         ):
             return None, None, event.reason
 

@@ -114,6 +114,18 @@ class DisposeEvidence(_Order):
     """The second person's word."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLossAcceptance(_Order):
+    """The custodian's word that the bytes will not come back."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptLoss(_Order):
+    """The word of legal, who has to answer for evidence that is not there."""
+
+
 EvidenceCommand = (
     RegisterEvidence
     | CollectEvidence
@@ -128,4 +140,6 @@ EvidenceCommand = (
     | ReleaseEvidence
     | RequestDisposal
     | DisposeEvidence
+    | RequestLossAcceptance
+    | AcceptLoss
 )

@@ -121,6 +121,14 @@ def decide(item: Item, command: c.EvidenceCommand) -> Sequence[e.EvidenceEvent]:
             return [e.EvidenceDisposalRequested(**common, reason=command.reason)]
         case c.DisposeEvidence():
             return _dispose(item, command, check, common)
+        case c.RequestLossAcceptance():
+            check.text(command.reason, "reason_missing")
+            check.need(item.frozen, "not_lost")
+            check.need(item.loss_requested_by is None, "loss_requested")
+            check.settle()
+            return [e.EvidenceLossAcceptanceRequested(**common, reason=command.reason)]
+        case c.AcceptLoss():
+            return _accept_loss(item, command, check, common)
         case _:
             assert_never(command)
 
@@ -312,6 +320,24 @@ def _dispose(
             **common,
             requested_by=item.disposal_requested_by or "",
             reason=item.disposal_reason,
+            sha256=item.sha256 or "",
+        )
+    ]
+
+
+def _accept_loss(
+    item: Item, command: c.AcceptLoss, check: _Check, common: dict[str, Any]
+) -> Sequence[e.EvidenceEvent]:
+    check.need(item.frozen, "not_lost")
+    check.need(item.loss_requested_by is not None, "loss_not_requested")
+    check.need(item.loss_requested_by != command.actor.id, "approver_is_requester")
+    check.need(item.loss_accepted_at is None, "loss_accepted")
+    check.settle()
+    return [
+        e.EvidenceLossAccepted(
+            **common,
+            requested_by=item.loss_requested_by or "",
+            reason=item.loss_reason,
             sha256=item.sha256 or "",
         )
     ]

@@ -17,6 +17,7 @@ __all__ = [
     "EvidenceAccessed", "EvidenceCollected", "EvidenceCopyAnalysed", "EvidenceCustodyTransferred",
     "EvidenceDisposalRequested", "EvidenceDisposed", "EvidenceEvent", "EvidenceIntegrityFailed",
     "EvidenceIntegrityVerified", "EvidenceLegalHoldPlaced", "EvidenceLegalHoldReleased",
+    "EvidenceLossAcceptanceRequested", "EvidenceLossAccepted",
     "EvidenceRegistered", "EvidenceReleased", "EvidenceRetentionSet", "EvidenceSealed",
 ]  # fmt: skip
 
@@ -157,6 +158,23 @@ class EvidenceDisposed(_Fact):
     sha256: Plain
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceLossAcceptanceRequested(_Fact):
+    """The custodian says that the bytes of a frozen item are lost for good."""
+
+    reason: FreeText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceLossAccepted(_Fact):
+    """Both persons stand in it. The item stays frozen, and holds and retention stay on it."""
+
+    requested_by: Person
+    reason: FreeText
+    sha256: Plain
+    """Of the bytes that were collected and are lost."""
+
+
 EvidenceEvent = (
     EvidenceRegistered
     | EvidenceCollected
@@ -172,4 +190,6 @@ EvidenceEvent = (
     | EvidenceReleased
     | EvidenceDisposalRequested
     | EvidenceDisposed
+    | EvidenceLossAcceptanceRequested
+    | EvidenceLossAccepted
 )

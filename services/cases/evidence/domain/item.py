@@ -54,6 +54,9 @@ class Item:
     disposal_requested_by: str | None = None
     disposal_reason: str = ""
     disposed_at: datetime | None = None
+    loss_requested_by: str | None = None
+    loss_reason: str = ""
+    loss_accepted_at: datetime | None = None
 
     @property
     def has_bytes(self) -> bool:
@@ -64,8 +67,11 @@ class Item:
 
     @property
     def secured(self) -> bool:
-        """Tell whether it is no hindrance to closing the incident: sealed, with retention (I6)."""
-        if self.state is EvidenceState.DISPOSED:
+        """Tell whether it is no hindrance to closing the incident (I6).
+
+        Sealed, with retention; or gone by the word of two persons: disposed of, or accepted as lost.
+        """
+        if self.state is EvidenceState.DISPOSED or self.loss_accepted_at is not None:
             return True
         sealed = self.state in (EvidenceState.SEALED, EvidenceState.RELEASED)
         return sealed and self.retention is not None and not self.frozen
@@ -106,7 +112,15 @@ def evolve(item: Item, event: e.EvidenceEvent) -> Item:
         case e.EvidenceAccessed() | e.EvidenceCopyAnalysed():
             return item
         case e.EvidenceIntegrityVerified():
-            return replace(item, verified_at=event.at, frozen=False)
+            # Bytes that came back are under the rules of every other item again.
+            return replace(
+                item,
+                verified_at=event.at,
+                frozen=False,
+                loss_requested_by=None,
+                loss_reason="",
+                loss_accepted_at=None,
+            )
         case e.EvidenceIntegrityFailed():
             return replace(item, frozen=True, disposal_requested_by=None, disposal_reason="")
         case e.EvidenceLegalHoldPlaced():
@@ -128,6 +142,10 @@ def evolve(item: Item, event: e.EvidenceEvent) -> Item:
             return replace(item, disposal_requested_by=event.actor.id, disposal_reason=event.reason)
         case e.EvidenceDisposed():
             return replace(item, state=EvidenceState.DISPOSED, disposed_at=event.at, custodian="")
+        case e.EvidenceLossAcceptanceRequested():
+            return replace(item, loss_requested_by=event.actor.id, loss_reason=event.reason)
+        case e.EvidenceLossAccepted():
+            return replace(item, loss_accepted_at=event.at)
         case _:
             assert_never(event)
 

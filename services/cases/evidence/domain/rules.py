@@ -46,4 +46,7 @@ RULES: Mapping[type[c.EvidenceCommand], Rule] = {
     c.ReleaseEvidence: Rule("release", frozenset({S.SEALED}), _CUSTODIAN, to=S.RELEASED),
     c.RequestDisposal: Rule("request-disposal", _KEPT, _CUSTODIAN),
     c.DisposeEvidence: Rule("dispose", _KEPT, _CUSTODIAN, to=S.DISPOSED),
+    # Only what an integrity check froze can be lost; else closing would wait for ever (I6).
+    c.RequestLossAcceptance: Rule("request-loss-acceptance", _KEPT, _CUSTODIAN, frozen_too=True),
+    c.AcceptLoss: Rule("accept-loss", _KEPT, _LEGAL, frozen_too=True),
 }

@@ -91,6 +91,10 @@ CODES = {
     "retention_running": "the retention has not ended yet (R30c)",
     "disposal_not_requested": "nobody has requested the disposal",
     "disposal_requested": "the disposal is requested already",
-    "approver_is_requester": "who requested the disposal cannot approve it (two persons)",
+    "not_lost": "nothing is lost: no check has found the bytes other than they were collected",
+    "loss_not_requested": "the custodian has not said that the bytes are lost for good",
+    "loss_requested": "the custodian has said so already",
+    "loss_accepted": "the loss is accepted already",
+    "approver_is_requester": "who requested it cannot approve it (two persons)",
 }
 """Code of an unmet condition → its sentence."""

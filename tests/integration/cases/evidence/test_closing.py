@@ -16,6 +16,34 @@ async def refusals(custody: Custody, incident: str) -> list[dict[str, Any]]:
     return list(answer.json().get("unmet", ()))
 
 
+async def test_a_loss_that_custodian_and_legal_accept_does_not_block_closing(
+    custody: Custody,
+) -> None:
+    people = custody.people
+    incident, review = await people.in_review()
+    await people.signed_off(review)
+    data = b"on a disk that broke"
+    item = await custody.collected(data, incident)
+    early = await custody.send("eve", item, "request-loss-acceptance", reason="in doubt")
+    assert (early.status_code, early.json()["code"]) == (409, "not_lost")
+    custody.path(data).chmod(0o600)
+    custody.path(data).unlink()
+    assert await custody.does("eve", item, "verify-integrity") == ["EvidenceIntegrityFailed"]
+    [unmet] = await refusals(custody, incident)
+    assert unmet["code"] == "evidence_open"
+    asked = await custody.does("eve", item, "request-loss-acceptance", reason="no copy anywhere")
+    assert asked == ["EvidenceLossAcceptanceRequested"]
+    alone = await custody.send("eve", item, "accept-loss")
+    assert alone.status_code == 403
+    assert await custody.does("lena", item, "accept-loss") == ["EvidenceLossAccepted"]
+    seen = await custody.see(item)
+    assert seen["item"]["frozen"]
+    told = seen["custody"][-1]
+    assert (told["from"], told["actor"], told["reason"]) == ("eve", "lena", "no copy anywhere")
+    assert await refusals(custody, incident) == []
+    assert (await people.shown(incident))["state"] == "closed"
+
+
 async def test_closing_asks_that_every_item_is_sealed_and_retained(custody: Custody) -> None:
     people = custody.people
     incident, review = await people.in_review()

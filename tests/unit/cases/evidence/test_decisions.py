@@ -73,6 +73,8 @@ def one_command_of_each(actor: Actor = EVERYONE) -> list[c.EvidenceCommand]:
         c.ReleaseEvidence(**at, to_person="p", purpose="p"),
         c.RequestDisposal(**at, reason="r"),
         c.DisposeEvidence(**at),
+        c.RequestLossAcceptance(**at, reason="r"),
+        c.AcceptLoss(**at),
     ]
 
 
@@ -119,9 +121,12 @@ def test_without_the_role_nothing_is_done(state: EvidenceState, command: c.Evide
 def test_roles_are_those_of_the_reference() -> None:
     for command, rule in RULES.items():
         may = {role.value for role in rule.roles}
-        if command in (c.PlaceLegalHold, c.ReleaseLegalHold):
+        if command in (c.PlaceLegalHold, c.ReleaseLegalHold, c.AcceptLoss):
             assert may == {"legal"}
-        elif command in (c.SetRetention, c.ReleaseEvidence, c.RequestDisposal, c.DisposeEvidence):
+        elif command in (
+            c.SetRetention, c.ReleaseEvidence, c.RequestDisposal, c.DisposeEvidence,
+            c.RequestLossAcceptance,
+        ):  # fmt: skip
             assert may == {"evidence_custodian"}
         else:
             assert {"evidence_custodian", "security_response"} <= may
@@ -268,6 +273,45 @@ def test_disposal_takes_two_persons() -> None:
     assert (event.requested_by, event.actor.id, event.sha256) == ("eve", "carl", SHA)
     assert sealed(retains()).refuses(DISPOSE) == {"disposal_not_requested"}
     assert requested.refuses(REQUEST) == {"disposal_requested"}
+
+
+LOST = c.RequestLossAcceptance(actor=EC, now=NOW, reason="no copy anywhere")
+ACCEPT = c.AcceptLoss(actor=LG, now=NOW)
+
+
+@pytest.mark.parametrize("begin", [collected, sealed], ids=["collected", "sealed"])
+@pytest.mark.parametrize("found", [OTHER, None])
+def test_custodian_and_legal_accept_a_loss(begin: Any, found: str | None) -> None:
+    gone = c.VerifyIntegrity(actor=SYS, now=NOW, found_sha256=found)
+    asked: Told = begin(gone, LOST)
+    assert not asked.item.secured
+    (event,) = asked.then(ACCEPT)
+    assert isinstance(event, e.EvidenceLossAccepted)
+    assert (event.requested_by, event.actor.id, event.sha256) == ("eve", LG.id, SHA)
+    lost: Told = begin(gone, LOST, ACCEPT)
+    assert lost.item.secured
+    assert lost.item.frozen  # nobody is handed what is not there
+    assert lost.refuses(LOST) == {"loss_requested"}
+    assert lost.refuses(ACCEPT) == {"loss_accepted"}
+
+
+def test_a_loss_takes_two_persons_and_something_that_is_lost() -> None:
+    both = Actor(id="eve", roles=("evidence_custodian", "legal"))
+    assert sealed(FAILED, LOST).refuses(c.AcceptLoss(actor=both, now=NOW)) == {
+        "approver_is_requester"
+    }
+    assert sealed(FAILED).refuses(ACCEPT) == {"loss_not_requested"}
+    assert sealed().refuses(ACCEPT) == {"not_lost", "loss_not_requested"}
+    assert sealed().refuses(c.RequestLossAcceptance(actor=EC, now=NOW, reason=" ")) == {
+        "not_lost", "reason_missing"
+    }  # fmt: skip
+
+
+def test_bytes_that_come_back_end_the_acceptance() -> None:
+    back = c.VerifyIntegrity(actor=SR, now=NOW, found_sha256=SHA, reason="restored from tape")
+    found = collected(FAILED, LOST, ACCEPT, back)
+    assert not found.item.secured  # neither sealed nor retained yet, as before
+    assert found.refuses(ACCEPT) == {"not_lost", "loss_not_requested"}
 
 
 def test_disposal_names_every_unmet_condition() -> None:

@@ -70,5 +70,6 @@ def test_i9_a_failed_verification_freezes_the_item(begin: Any, found: str | None
     moving = c.TransferCustody(actor=EC, now=NOW, from_person="eve", to_person="r", purpose="p")
     assert "integrity_failed" in frozen.refuses(moving)
     assert {rule.verb for rule in RULES.values() if rule.frozen_too} == {
-        "verify-integrity", "place-legal-hold", "release-legal-hold", "set-retention"
+        "verify-integrity", "place-legal-hold", "release-legal-hold", "set-retention",
+        "request-loss-acceptance", "accept-loss",
     }  # fmt: skip
