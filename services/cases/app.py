@@ -119,8 +119,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         engine = create_engine(database_url, "cases")
         vault = Vault(engine, keks)
         store = PostgresStore(engine, vault, settings.max_waiting_appends)
+        projector = Projector(engine, vault)
         try:
-            projector = Projector(engine, vault)
             async with (
                 Bus(settings.nats_url, "cases", seed) as bus,
                 Leader(engine, LEADER_KEY) as leader,
@@ -185,6 +185,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         reviews=reviews,
                     )
         finally:
+            await projector.close()
             await store.close()
             await engine.dispose()
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from services.cases.edge import IdempotencyKey, IfMatch
+from services.cases.edge import IdempotencyKey, IfMatch, body_digest, expected_version
 from services.cases.evidence.bodies import VERBS, EvidenceBody, Register, VerifyIntegrity
 from services.cases.evidence.domain import commands as c
 from services.cases.evidence.domain.item import fold
@@ -14,10 +14,8 @@ from services.cases.evidence.domain.rules import RULES
 from services.cases.evidence.edge import (
     EvidenceAnswer,
     answer,
-    body_digest,
     bytes_of,
     do,
-    expected_version,
     item_at,
     roles_of,
     who_is,

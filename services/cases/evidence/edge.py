@@ -1,37 +1,29 @@
-"""What the routes of evidence have in common: roles, versions, and refusals as problems."""
+"""What the routes of evidence have in common: roles, the item, its store, and the answer."""
 
-import hashlib
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
-from pydantic_core import PydanticSerializationError
 
 from services.cases.bodies.base import Who
-from services.cases.domain.errors import NotAllowed
 from services.cases.domain.values import Actor
+from services.cases.edge import refusals
 from services.cases.evidence.domain.commands import EvidenceCommand
 from services.cases.evidence.domain.item import Item, fold
 from services.cases.evidence.domain.rules import RULES
 from services.cases.evidence.domain.vocabulary import EvidenceRole
 from services.cases.evidence.handle import Changed, UnknownEvidenceError, change
 from services.cases.evidence.store import EvidenceStore
-from services.cases.store import CommandReusedError, OverloadedError, VersionConflict
 from shared.auth import Principal, Role
 from shared.ids import derived_id, uuid7
 from shared.problems import ProblemError
 
 __all__ = [
-    "EvidenceAnswer", "answer", "as_problems", "body_digest", "bytes_of", "custodian", "do",
-    "expected_version", "item_at", "roles_of", "who_is",
+    "EvidenceAnswer", "answer", "as_problems", "bytes_of", "custodian", "do", "item_at", "roles_of",
+    "who_is",
 ]  # fmt: skip
-
-_VERSION = re.compile(r'"(\d{1,9})"')
-_RETRY = {"Retry-After": "2"}
 
 
 class EvidenceAnswer(BaseModel):
@@ -62,17 +54,6 @@ def who_is(request: Request, principal: Principal, key: str | None) -> Who:
     return Who(custodian(principal), request.state.clock(), command_id)
 
 
-def expected_version(if_match: str | None) -> int:
-    """Return the version that the caller has read; 428 without one."""
-    if if_match is None:
-        raise ProblemError(
-            428, "version_missing", "Send If-Match with the version that you have read."
-        )
-    if (version := _VERSION.fullmatch(if_match.strip())) is None:
-        raise ProblemError(422, "malformed", 'If-Match is one version in quotes: "7".')
-    return int(version[1])
-
-
 def bytes_of(request: Request) -> EvidenceStore:
     """Return the store of bytes; 503 where none is configured."""
     store: EvidenceStore | None = request.state.evidence.store
@@ -93,48 +74,9 @@ async def item_at(request: Request, evidence_id: UUID) -> tuple[Item, int]:
     return fold(history.events), history.version
 
 
-def body_digest(request: Request, body: BaseModel) -> str:
-    """Return what tells this request from another one under the same key."""
-    try:
-        told = f"{request.url.path}\n{body.model_dump_json()}"
-    except PydanticSerializationError as error:
-        raise ProblemError(422, "malformed", "A text in the body is not Unicode.") from error
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-@contextmanager
-def as_problems(expected: int | None) -> Iterator[None]:
+def as_problems(expected: int | None) -> AbstractContextManager[None]:
     """Turn the refusals of the inside into those of the edge."""
-    try:
-        yield
-    except NotAllowed as refusal:
-        unmet = [{"code": u.code, "detail": u.detail} for u in refusal.unmet]
-        sentence = "; ".join(u.detail for u in refusal.unmet)
-        raise ProblemError(409, refusal.code, f"{sentence}.", unmet=unmet) from refusal
-    except UnknownEvidenceError as error:
-        raise ProblemError(
-            404, "not_found", "There is no such item of evidence for you."
-        ) from error
-    except VersionConflict as conflict:
-        if expected is None:
-            raise ProblemError(
-                503, "busy", "Others change this item at the same time; retry.", headers=_RETRY
-            ) from conflict
-        raise ProblemError(
-            412,
-            "stale_version",
-            f"The item is at version {conflict.current}, not {expected}; read it again.",
-            headers={"ETag": f'"{conflict.current}"'},
-            current_version=conflict.current,
-        ) from conflict
-    except CommandReusedError as error:
-        raise ProblemError(
-            422, "key_reused", "This Idempotency-Key was used for something else."
-        ) from error
-    except OverloadedError as error:
-        raise ProblemError(
-            503, "busy", "Too many commands wait for the log; retry.", headers=_RETRY
-        ) from error
+    return refusals("item of evidence", UnknownEvidenceError, expected)
 
 
 async def do(

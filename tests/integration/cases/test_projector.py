@@ -122,6 +122,31 @@ async def test_two_projectors_do_not_disturb_each_other(world: World) -> None:
     assert await rows(world) == live
 
 
+async def test_who_goes_away_does_not_stop_the_step(world: World) -> None:
+    """On a busy machine a step takes longer than anybody waits; it must be done all the same."""
+    engine = world.engine("cases")
+    store, projector = PostgresStore(engine, world.vault), Projector(engine, world.vault)
+    done = await store.append(uuid7(), story(), expected=0, command_id=uuid7(), digest="d")
+    slow = await asyncpg.connect(world.admin_dsn)
+    try:
+        async with slow.transaction():
+            await slow.execute("SELECT FROM cases.projections FOR UPDATE")
+            waiting = [projector.reached(done.last_position, 0.3) for _ in range(4)]
+            assert await asyncio.gather(*waiting) == [False] * 4
+        assert await projector.moved(done.last_position - 1, 20)  # nobody asked again
+        async with slow.transaction():
+            await slow.execute("SELECT FROM cases.projections FOR UPDATE")
+            further = await store.append(
+                uuid7(), story(), expected=0, command_id=uuid7(), digest="d"
+            )
+            assert not await projector.reached(further.last_position, 0.3)
+            await projector.close()
+        assert projector.position == done.last_position  # rolled back
+        assert await projector.reached(further.last_position, 20)
+    finally:
+        await slow.close()
+
+
 async def test_a_hole_stops_the_projection(world: World) -> None:
     connection = await asyncpg.connect(world.admin_dsn)
     projector = Projector(world.engine("cases"), world.vault)

@@ -69,7 +69,7 @@ class Item:
     def secured(self) -> bool:
         """Tell whether it is no hindrance to closing the incident (I6).
 
-        Sealed, with retention; or gone by the word of two persons: disposed of, or accepted as lost.
+        Sealed, with retention; or gone by the word of two: disposed of, or accepted as lost.
         """
         if self.state is EvidenceState.DISPOSED or self.loss_accepted_at is not None:
             return True
