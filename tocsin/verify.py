@@ -1,15 +1,18 @@
 """`tocsin verify`: is the log what it was? Exit code 0 intact, 2 tampered with, 3 incomplete."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
 from services.cases.evidence.audit import audit_evidence
+from services.cases.evidence.blob_keys import BlobKeys
 from services.cases.evidence.store import EvidenceStore
 from services.cases.evidence.store_local import LocalStore
+from services.cases.evidence.store_sealed import SealedStore
 from services.cases.evidence.wiring import evidence_store
 from services.cases.ledger.keys import load_signer
 from services.cases.ledger.reading import audit_database
@@ -19,15 +22,17 @@ from services.cases.ledger.verifier import (
     VerifyKey,
     verify_bundle,
 )
+from services.cases.sealing.kek import Keks
 from services.cases.settings import Settings
 from shared.clock import utc_now
-from shared.db import plain_url
+from shared.db import create_engine, plain_url
 from shared.errors import UserError
 from shared.settings import load_settings
+from tocsin.case_keys import keks_of
 from tocsin.home import Home
 
-__all__ = ["INCOMPLETE", "INTACT", "TAMPERED", "Outcome", "evidence_of", "judged", "read_key",
-           "verify_database", "verify_file"]  # fmt: skip
+__all__ = ["INCOMPLETE", "INTACT", "TAMPERED", "Kept", "Outcome", "evidence_of", "judged",
+           "read_key", "verify_database", "verify_file"]  # fmt: skip
 
 INTACT, TAMPERED, INCOMPLETE = 0, 2, 3
 LOG_KEY = "cases.log-key"
@@ -65,14 +70,31 @@ def read_key(text: str | None, home: Home) -> VerifyKey | None:
         raise UserError(f"--key: {error}") from error
 
 
-def evidence_of(home: Home) -> EvidenceStore:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where the bytes of evidence are, and what unwraps the keys under which they are sealed."""
+
+    store: EvidenceStore
+    keks: Keks
+
+    @asynccontextmanager
+    async def opened(self, url: str) -> AsyncIterator[EvidenceStore]:
+        """Yield the store that opens what it reads, with the keys that lie in a database."""
+        engine = create_engine(url, "cases", pool_size=1)
+        try:
+            yield SealedStore(self.store, BlobKeys(engine, self.keks))
+        finally:
+            await engine.dispose()
+
+
+def evidence_of(home: Home) -> Kept:
     """Return the store that the settings of cases name, or the home's own directory."""
     settings = load_settings(Settings)
-    return evidence_store(settings, utc_now) or LocalStore(home.evidence)
+    return Kept(evidence_store(settings, utc_now) or LocalStore(home.evidence), keks_of(home))
 
 
 async def verify_database(
-    url: str, key: VerifyKey | None, pinned: str | None, evidence: EvidenceStore | None = None
+    url: str, key: VerifyKey | None, pinned: str | None, evidence: Kept | None = None
 ) -> Outcome:
     """Judge the whole log of a database, read in one snapshot, and on demand the *evidence*."""
 
@@ -86,7 +108,8 @@ async def verify_database(
             sentence = (await audit_database(connection, key, pinned)).sentence()
             if evidence is None:
                 return sentence
-            return f"{sentence}; {await audit_evidence(connection, evidence)}"
+            async with evidence.opened(url) as store:
+                return f"{sentence}; {await audit_evidence(connection, store)}"
         finally:
             await connection.close()
 

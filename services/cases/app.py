@@ -145,7 +145,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 reviews = ReviewQueries(engine)
                 opener = Opener(store, reviews, noticed)
                 told = Consumer(store, clock, noticed)
-                kept = keeping(settings, engine, store, projector, clock)
+                kept = keeping(settings, engine, keks, store, projector, clock)
                 async with background(
                     relay.run(),
                     project.run(),

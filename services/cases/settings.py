@@ -76,6 +76,9 @@ class Settings(ServiceSettings):
     evidence_lock_days: float = Field(
         30.0, gt=0, le=36500, description="locked from the upload on, until a retention is set"
     )
+    evidence_encryption: bool = Field(
+        True, description="evidence is sealed at rest; `false`: new bytes are kept in clear"
+    )
     evidence_max_bytes: int = Field(
         5 << 30, ge=1, le=1 << 40, description="the largest item of evidence; a larger one is 413"
     )

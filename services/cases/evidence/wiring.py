@@ -8,13 +8,16 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.cases.evidence.blob_keys import BlobKeys
 from services.cases.evidence.keeper import Janitor, Scrub
 from services.cases.evidence.lock_keeper import LockKeeper
 from services.cases.evidence.locks import Lock
 from services.cases.evidence.queries import EvidenceQueries
 from services.cases.evidence.store import EvidenceStore
 from services.cases.evidence.store_local import LocalStore
+from services.cases.evidence.store_sealed import SealedStore
 from services.cases.projector import Projector
+from services.cases.sealing.kek import Keks
 from services.cases.settings import Settings
 from services.cases.store import EventStore
 from shared.clock import Clock
@@ -50,7 +53,10 @@ class Keeping:
 
 
 def evidence_store(settings: Settings, clock: Clock) -> EvidenceStore | None:
-    """Return the store that *settings* name, None if none; SettingsError if they name two."""
+    """Return the store that *settings* name, before anything is sealed in it; None if none.
+
+    SettingsError if they name two.
+    """
     if settings.evidence_url is None:
         return LocalStore(settings.evidence_dir) if settings.evidence_dir else None
     if settings.evidence_dir is not None:
@@ -78,14 +84,20 @@ def evidence_store(settings: Settings, clock: Clock) -> EvidenceStore | None:
 
 
 def keeping(
-    settings: Settings, engine: AsyncEngine, store: EventStore, projector: Projector, clock: Clock
+    settings: Settings,
+    engine: AsyncEngine,
+    keks: Keks,
+    store: EventStore,
+    projector: Projector,
+    clock: Clock,
 ) -> Keeping:
     """Return what evidence needs; without a store there is no work, and routes answer 503."""
     queries = EvidenceQueries(engine)
     state = Evidence(queries, settings.evidence_max_bytes)
-    blobs = evidence_store(settings, clock)
-    if blobs is None:
+    bare = evidence_store(settings, clock)
+    if bare is None:
         return Keeping(state)
+    blobs = SealedStore(bare, BlobKeys(engine, keks), seals=settings.evidence_encryption)
     scrub = Scrub(
         store,
         blobs,

@@ -17,7 +17,12 @@ async def custody(world: World, tmp_path_factory: object) -> AsyncIterator[Custo
     folder: Path = tmp_path_factory.mktemp("evidence")  # type: ignore[attr-defined]  # pytest's own
     clock = Clockwork()
     app = create_app(
-        world.settings(Settings, evidence_dir=folder / "e", evidence_max_bytes=MAX_BYTES),
+        world.settings(
+            Settings,
+            evidence_dir=folder / "e",
+            evidence_max_bytes=MAX_BYTES,
+            evidence_encryption=False,  # tests look at the files; `test_sealed` has them sealed
+        ),
         clock=clock,
     )
     async with world.running(app) as client:

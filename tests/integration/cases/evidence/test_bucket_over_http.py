@@ -52,6 +52,7 @@ async def vault(world: World) -> AsyncIterator[Vault]:
             evidence_s3_key_id=SecretStr("k"),
             evidence_s3_secret=SecretStr("s"),
             evidence_max_bytes=MAX_BYTES,
+            evidence_encryption=False,  # tests look at the objects
         )
         async with world.running(create_app(settings, clock=clock)) as client:
             yield Vault(Custody(People(world, client), Path("/nowhere"), clock), bucket)

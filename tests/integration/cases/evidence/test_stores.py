@@ -1,4 +1,7 @@
-"""One suite for every store of bytes: a directory, and a bucket on a server that speaks S3."""
+"""One suite for every store of bytes: a directory, and a bucket on a server that speaks S3.
+
+Each of them as it is, and with what it holds sealed.
+"""
 
 import asyncio
 import contextlib
@@ -12,6 +15,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from services.cases.evidence.blob_keys import BlobKeys
 from services.cases.evidence.integrity import found_digest
 from services.cases.evidence.locks import Lock
 from services.cases.evidence.s3_upload import PART, part_size
@@ -25,8 +29,11 @@ from services.cases.evidence.store import (
 )
 from services.cases.evidence.store_local import LocalStore
 from services.cases.evidence.store_s3 import S3Store
+from services.cases.evidence.store_sealed import SealedStore
+from services.cases.sealing.kek import load_keks
 from shared.clock import utc_now
 from tests.support.s3_server import made, running_s3
+from tests.support.world import World
 
 pytestmark = pytest.mark.integration
 
@@ -41,15 +48,28 @@ def s3() -> Iterator[str]:
         yield url
 
 
-@pytest_asyncio.fixture(params=["directory", "bucket"], loop_scope="session")
+@pytest_asyncio.fixture(
+    params=["directory", "bucket", "directory, sealed", "bucket, sealed"], loop_scope="session"
+)
 async def store(
-    request: pytest.FixtureRequest, s3: str, tmp_path: Path
-) -> AsyncIterator[EvidenceStore]:
-    if request.param == "directory":
-        yield LocalStore(tmp_path)
-    else:
+    request: pytest.FixtureRequest, s3: str, world: World, tmp_path: Path
+) -> EvidenceStore:
+    store: EvidenceStore = LocalStore(tmp_path)
+    if request.param.startswith("bucket"):
         # Nothing is locked here: the suite looks at what every store does.
-        yield S3Store(await made(s3, f"b{os.urandom(8).hex()}"), Lock(days=1 / 86_400), utc_now)
+        store = S3Store(await made(s3, f"b{os.urandom(8).hex()}"), Lock(days=1 / 86_400), utc_now)
+    if request.param.endswith("sealed"):
+        store = await sealed_over(store, world)
+    return store
+
+
+async def sealed_over(store: EvidenceStore, world: World) -> SealedStore:
+    """Return a layer that knows of no other blobs than those that it will write."""
+    keys = BlobKeys(world.engine("cases"), load_keks(world.master_key_file))
+    for sha256 in (await keys.digests(utc_now() + SOON))[0]:
+        for each in await keys.of(sha256):
+            await keys.destroy(each.key_id)
+    return SealedStore(store, keys)
 
 
 async def pieces(data: bytes, size: int = 1 << 16) -> AsyncIterator[bytes]:

@@ -20,12 +20,13 @@ from services.cases.ledger.verifier import (
     VerifyKey,
     verify_bundle,
 )
+from services.cases.sealing.kek import load_keks
 from services.cases.settings import Settings
 from tests.integration.cases.conversation import People
 from tests.integration.cases.evidence.keeping import Clockwork, Custody
 from tests.support.ledger import key_path
 from tests.support.world import World
-from tocsin.verify import verify_database
+from tocsin.verify import Kept, verify_database
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +37,11 @@ NAMES = ("../../../etc/cron.d/x", "/etc/passwd", "C:\\evil.exe", "..\\..\\x", "a
 async def custody(world: World, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Custody]:
     folder = tmp_path_factory.mktemp("bundle")
     settings = world.settings(
-        Settings, evidence_dir=folder / "e", log_key_file=key_path(folder), checkpoint_seconds=3600
+        Settings,
+        evidence_dir=folder / "e",
+        evidence_encryption=False,  # tests look at the files
+        log_key_file=key_path(folder),
+        checkpoint_seconds=3600,
     )
     async with world.running(create_app(settings)) as client:
         yield Custody(People(world, client), folder / "e", Clockwork())
@@ -212,7 +217,7 @@ async def test_the_database_and_its_evidence_verify_together(
 ) -> None:
     data = os.urandom(2000)
     item = await custody.collected(data)
-    store = LocalStore(custody.folder)
+    store = Kept(LocalStore(custody.folder), load_keks(world.master_key_file))
     told = await custody.people.get("anna", "/v1/log/checkpoint")
     key = VerifyKey.parse(told.json()["key"])
 
