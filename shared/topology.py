@@ -174,6 +174,12 @@ CONSUMERS = (
         in_order=True,
     ),
     ConsumerSpec(
+        durable="escalate-obligations",
+        stream="NOTIFICATIONS",
+        service="escalate",
+        filter_subject="tocsin.v1.notify.obligation.>",
+    ),
+    ConsumerSpec(
         durable="cases-escalations",
         stream="ESCALATIONS",
         service="cases",

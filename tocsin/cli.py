@@ -17,6 +17,7 @@ from shared.errors import UserError
 from shared.identity import Role
 from shared.topology import IDENTITIES, SERVICES
 from tocsin.home import DEFAULT_HOME
+from tocsin.oncall import app as oncall_app
 from tocsin.scan.form import Form
 
 __all__ = ["app", "main"]
@@ -420,6 +421,7 @@ def verify(
     sys.exit(outcome.code)
 
 
+app.add_typer(oncall_app, name="oncall")
 rules_app = typer.Typer(
     help="Detection rules: test, check, coverage, import, backtest.", no_args_is_help=True
 )

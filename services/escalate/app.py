@@ -17,6 +17,12 @@ from services.escalate.consumer import (
 )
 from services.escalate.extension import extend_one
 from services.escalate.migrations import HEAD
+from services.escalate.oncall import api_acknowledge, api_engagements, api_oncall
+from services.escalate.oncall.chains import Chains
+from services.escalate.oncall.channels.wiring import channels_of
+from services.escalate.oncall.clocks import CLOCKS_CONSUMER, ClockHandler
+from services.escalate.oncall.coverage_watch import CoverageWatch
+from services.escalate.oncall.links import Links
 from services.escalate.paging import LogChannel, Pager
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.proposal import Policies
@@ -62,8 +68,27 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             settings.nats_url, "escalate", seed.get_secret_value() if seed else None
         ) as bus:
             outbox = Reconciler("outbox", Relay(engine, bus, ESCALATIONS.name).once, 0.5)
-            pager = Pager(engine, {log_channel.name: log_channel}, clock, outbox.wake)
-            pages = Reconciler("pages", pager.send_one, 1.0)
+            links = Links(settings.public_url)
+            channels = {log_channel.name: log_channel, **channels_of(settings, links, clock)}
+            pager = Pager(engine, channels, clock, outbox.wake, lambda: pages.wake())
+
+            async def send() -> int:
+                await links.load(engine)
+                return await pager.send_due()
+
+            pages = Reconciler("pages", send, 0.25)
+            timers = Chains(engine, policies.directory, policies.paging, clock)
+
+            async def advance() -> int:
+                done = await timers.advance()
+                if done:
+                    pages.wake()
+                    outbox.wake()
+                return done
+
+            # A step is due to the second, and whatever an instance that died had armed is due here.
+            chains = Reconciler("chains", advance, 0.25)
+            watch = Reconciler("coverage", CoverageWatch(engine, policies, clock).look, 3600.0)
 
             async def extend() -> int:
                 done = await extend_one(engine, clock, settings.extend_seconds)
@@ -75,7 +100,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
             def went_out() -> None:
                 outbox.wake()
-                pages.wake()
+                chains.wake()
 
             desk = Desk(in_force, log_channel.name, timedelta(minutes=settings.acknowledge_minutes))
             unacknowledged = Reconciler(
@@ -93,9 +118,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     went_out()
                 return done
 
+            on_clock = ClockHandler(engine, policies.directory, log_channel.name, clock, went_out)
             async with background(
                 outbox.run(),
+                chains.run(),
                 pages.run(),
+                watch.run(),
                 extensions.run(),
                 unacknowledged.run(),
                 Reconciler("policies", look_at_policies, 2.0).run(),
@@ -103,6 +131,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 consume_batches(bus, consumer(DETECTIONS_CONSUMER), on_detection),
                 consume(bus, consumer(CASES_CONSUMER), on_case),
                 consume(bus, consumer(NOTIFICATIONS_CONSUMER), on_customers),
+                consume(bus, consumer(CLOCKS_CONSUMER), on_clock),
             ):
                 yield State(
                     checks={
@@ -113,8 +142,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     book=book,
                     desk=desk,
                     clock=clock,
+                    links=links,
                     wake=went_out,
                 )
+            await pager.stop()
         await engine.dispose()
 
     app = service_app(
@@ -129,4 +160,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.include_router(api_policies.router)
     app.include_router(api_triage.router)
     app.include_router(support_api.router)
+    app.include_router(api_oncall.router)
+    app.include_router(api_acknowledge.router)
+    app.include_router(api_engagements.router)
     return app

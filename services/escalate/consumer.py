@@ -7,6 +7,7 @@ from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.gate import on_escalated, on_opened, on_severity_set
+from services.escalate.pages import end_chains
 from services.escalate.proposal import Policies
 from services.escalate.reassessment import note_set, on_scope, on_tenants
 from services.escalate.store import close_group, seen_first
@@ -134,19 +135,21 @@ class CasesHandler:
     async def _apply(self, connection: AsyncConnection, event: IncidentEvent) -> None:
         now, policies = self._clock(), self._policies()
         directory = policies.directory
+        rules = policies.routing
         await follow(connection, event, now)
         match event:
             case IncidentOpenedV1():
                 await on_opened(connection, event)
             case SeveritySetV1():
                 await note_set(connection, event, policies)
-                await on_severity_set(connection, event, directory, now)
+                await on_severity_set(connection, event, directory, now, rules=rules)
             case ScopeSetV1():
                 await on_scope(connection, event, policies, now)
             case IncidentEscalatedV1():
-                await on_escalated(connection, event, directory, self._channel, now)
+                await on_escalated(connection, event, directory, self._channel, now, rules=rules)
             case IncidentDismissedV1() | IncidentClosedV1():
                 await close_group(connection, event.incident_id, now)
+                await end_chains(connection, event.incident_id, "incident over", now)
             case IncidentReopenedV1():
                 pass  # its group stays closed: what comes now is new
             case _:

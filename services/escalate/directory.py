@@ -1,17 +1,20 @@
 """The service directory: tiers, owning teams, security response, further teams; from a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from services.escalate.file_spots import Spot, read_spot, read_text
+from services.escalate.oncall.roster import COMPONENTS, EMPTY_ROSTER, Roster
+from services.escalate.oncall.roster_file import KIND, parse_roster
 
 __all__ = ["SHIPPED_DIRECTORY", "Directory", "load_directory", "parse_directory"]
 
 SHIPPED_DIRECTORY = Path(__file__).with_name("directory.yml")
 TIERS = ("tier0", "tier1", "tier2", "tier3")
 REGION_CLASSES = ("standard", "data_residency", "sovereign")
+# Kinds that every directory names; further ones (the other SME kinds of R22, any of one's own) may.
 TEAMS = (
     "incident_communications", "legal", "security_compliance", "cloud_platform_security",
     "executive_incident_manager", "duty_manager",
@@ -49,6 +52,8 @@ class Directory:
     tiers: Mapping[str, str]
     service_teams: Mapping[str, str]
     region_classes: Mapping[str, str]
+    components: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    roster: Roster = EMPTY_ROSTER
 
     def security_response(self, services: Sequence[str], regions: Sequence[str]) -> str:
         """Return the one owning team (R08): of the most precise owner that fits, else global.
@@ -70,6 +75,25 @@ class Directory:
         """
         found = [self.tiers.get(service) for service in services]
         return _extreme(found, TIERS)
+
+    def components_of(self, services: Sequence[str]) -> tuple[str, ...]:
+        """Return the stack components that *services* are said to consist of (R06)."""
+        return tuple(sorted({c for s in services for c in self.components.get(s, ())}))
+
+    def kind_of(self, team: str) -> str:
+        """Return what *team* is for: as described, else by what it is named for here."""
+        if team in self.roster.teams:
+            return self.roster.teams[team].kind
+        if team == self.global_response or any(team == owner.team for owner in self.owners):
+            return "security_response"
+        kinds = [kind for kind, name in self.teams.items() if name == team]
+        return kinds[0] if kinds else "service_team"
+
+    def critical_teams(self) -> frozenset[str]:
+        """Return the teams of tier0 and tier1 services: they need a second on call (§6)."""
+        return frozenset(
+            self.service_teams[name] for name, tier in self.tiers.items() if tier in TIERS[:2]
+        )
 
     def region_class(self, regions: Sequence[str]) -> str | None:
         """Return the strictest class among *regions*; None if any of them is not listed."""
@@ -93,12 +117,18 @@ def load_directory(path: Path = SHIPPED_DIRECTORY) -> Directory:
 def parse_directory(text: str, source: str = "directory") -> Directory:
     """Return the directory in *text*; FileError names the line that is wrong and why."""
     top = read_spot(text, source).table(
-        ("security_response", "default_service_team", "teams", "services"), ("regions",)
+        ("security_response", "default_service_team", "teams", "services"),
+        ("regions", "people", "schedules", "on_call"),
     )
     response = top["security_response"].table(("global",), ("owners",))
-    teams = top["teams"].table(TEAMS)
+    teams = top["teams"].entries()
+    top["teams"].table(TEAMS, tuple(teams))
+    for kind, spot in teams.items():
+        if not KIND.fullmatch(kind):
+            raise spot.refusal("a kind is a word of small letters, digits and _")
     services = {
-        name: spot.table(("tier", "team")) for name, spot in top["services"].entries().items()
+        name: spot.table(("tier", "team"), ("components",))
+        for name, spot in top["services"].entries().items()
     }
     regions = top["regions"].entries() if "regions" in top else {}
     return Directory(
@@ -111,6 +141,14 @@ def parse_directory(text: str, source: str = "directory") -> Directory:
         region_classes=MappingProxyType(
             {name: spot.one_of(REGION_CLASSES) for name, spot in regions.items()}
         ),
+        components=MappingProxyType(
+            {
+                name: tuple(s.one_of(COMPONENTS) for s in parts["components"].texts())
+                for name, parts in services.items()
+                if "components" in parts
+            }
+        ),
+        roster=parse_roster(top.get("people"), top.get("schedules"), top.get("on_call")),
     )
 
 

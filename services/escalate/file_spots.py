@@ -85,6 +85,17 @@ class Spot:
             raise self.refusal(f"must be a whole number from 0 to {most}")
         return value
 
+    def flag(self) -> bool:
+        """Return true or false."""
+        value = self._node.value if isinstance(self._node, Scalar) else None
+        if not isinstance(value, bool):
+            raise self.refusal("must be true or false")
+        return value
+
+    def is_table(self) -> bool:
+        """Tell whether keys stand here."""
+        return isinstance(self._node, Table)
+
     def texts(self) -> list["Spot"]:
         """Return the members of a list, or the one value that stands for a list of one."""
         return self.items() if isinstance(self._node, Listing) else [self]

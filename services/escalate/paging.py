@@ -7,9 +7,10 @@ from typing import Protocol
 
 import structlog
 from prometheus_client import Counter
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.escalate.pages import Page, due_page, mark_failed, mark_sent
+from services.escalate.pages import Page, claim_pages, mark_failed, mark_sent
 from shared.clock import Clock
 from shared.cloudevents import outgoing
 from shared.contracts.escalate import TeamPagedV1
@@ -19,7 +20,10 @@ from shared.outbox import enqueue
 __all__ = ["Channel", "ChannelError", "LogChannel", "Pager"]
 
 SEND_SECONDS = 10.0
-RETRY_SECONDS = (5, 15, 60, 300)
+LEASE = timedelta(seconds=SEND_SECONDS + 5)
+# A page is never given up; a minute is the most that it waits after a provider came back.
+RETRY_SECONDS = (2, 5, 15, 30, 60)
+SLOTS = 16  # of each channel: a provider that hangs holds up no other
 
 log = structlog.get_logger()
 _pages = Counter("tocsin_escalate_pages_total", "Attempts to page a team", ["channel", "fate"])
@@ -30,7 +34,7 @@ class ChannelError(Exception):
 
 
 class Channel(Protocol):
-    """A way to reach a team."""
+    """A way to reach somebody."""
 
     name: str
 
@@ -50,12 +54,17 @@ class LogChannel:
             page_id=str(page.id),
             incident_id=str(page.incident_id),
             team=page.team,
+            person=page.person,
             reason=page.reason,
         )
 
 
 class Pager:
-    """The work of a reconciler: one page a run, in a transaction of its own."""
+    """The work of a reconciler: claims due pages and sends them side by side.
+
+    A crash between sending and writing that down sends again under the same id once the lease is
+    over: a page may come twice, but is never passed over.
+    """
 
     def __init__(
         self,
@@ -63,24 +72,67 @@ class Pager:
         channels: Mapping[str, Channel],
         clock: Clock,
         on_outgoing: Callable[[], None],
+        on_free: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine, self._channels = engine, channels
-        self._clock, self._on_outgoing = clock, on_outgoing
+        self._clock, self._on_outgoing, self._on_free = clock, on_outgoing, on_free
+        self._sending: dict[asyncio.Task[None], str] = {}
 
-    async def send_one(self) -> int:
-        """Try the page that is due longest; return how many were tried (0 or 1).
+    async def send_due(self) -> int:
+        """Claim what is due, as far as there are free slots, and begin to send it."""
+        claimed = 0
+        for name in self._channels:
+            free = SLOTS - sum(busy == name for busy in self._sending.values())
+            if free > 0:
+                claimed += await self._claim([name], free, among=True)
+        return claimed + await self._claim(self._channels, SLOTS, among=False)
 
-        A crash between sending and committing sends it again under the same id: a page may come
-        twice, but is never passed over.
-        """
+    async def finish(self) -> None:
+        """Return once everything that was begun has its fate."""
+        while self._sending:
+            await asyncio.wait(list(self._sending))
+
+    async def stop(self) -> None:
+        """Break off what is being sent; its leases end by themselves."""
+        for task in list(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _claim(self, names: Mapping[str, Channel] | list[str], n: int, *, among: bool) -> int:
         async with self._engine.begin() as connection:
-            page = await due_page(connection, self._clock())
-            if page is None:
-                return 0
-            error = await self._hand_over(page)
-            if error is None:
-                now = self._clock()
-                await mark_sent(connection, page, now)
+            now = self._clock()
+            due = await claim_pages(connection, list(names), n, now, now + LEASE, among=among)
+        for page in due:
+            task = asyncio.create_task(self._send(page))
+            self._sending[task] = page.channel
+            task.add_done_callback(self._done)
+        return len(due)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._sending[task]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("page's fate not written", error=repr(error))
+        self._on_free()
+
+    async def _send(self, page: Page) -> None:
+        error = await self._hand_over(page)
+        _pages.labels(page.channel, "failed" if error else "sent").inc()
+        try:
+            await self._write(page, error)
+        except (SQLAlchemyError, OSError) as failure:  # the lease ends; it is sent again
+            log.warning("page's fate not written", page_id=str(page.id), error=str(failure))
+            return
+        if error is None:
+            self._on_outgoing()
+
+    async def _write(self, page: Page, error: str | None) -> None:
+        async with self._engine.begin() as connection:
+            now = self._clock()
+            if error is not None:
+                seconds = RETRY_SECONDS[min(page.attempts, len(RETRY_SECONDS)) - 1]
+                await mark_failed(connection, page, error, now + timedelta(seconds=seconds))
+                return
+            if await mark_sent(connection, page, now):
                 paged = TeamPagedV1(
                     event_id=derived_id("team-paged", page.id),
                     occurred_at=now,
@@ -91,13 +143,6 @@ class Pager:
                     reason=page.reason,
                 )
                 await enqueue(connection, [outgoing(paged, source="escalate")])
-            else:
-                seconds = RETRY_SECONDS[min(page.attempts, len(RETRY_SECONDS) - 1)]
-                retry_at = self._clock() + timedelta(seconds=seconds)
-                await mark_failed(connection, page, error, retry_at)
-        _pages.labels(page.channel, "failed" if error else "sent").inc()
-        self._on_outgoing()
-        return 1
 
     async def _hand_over(self, page: Page) -> str | None:
         """Return why *page* could not be sent; None once it was."""

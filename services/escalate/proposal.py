@@ -8,9 +8,11 @@ from services.escalate.desk import Cause
 from services.escalate.directory import REGION_CLASSES, TIERS, Directory
 from services.escalate.grouping import STORM, Group, Rules
 from services.escalate.nciss import NcissPolicy, load_nciss_policy
+from services.escalate.oncall.steps import PagingPolicy
 from services.escalate.policy import UNKNOWN, Criterion, SeverityPolicy
 from services.escalate.priority import PriorityPolicy, assess_priority
 from services.escalate.progression import advance, path
+from services.escalate.routing_file import RoutingRule
 from services.escalate.severity import Value, assess
 from services.escalate.sighting import SOURCE, printable
 from services.escalate.stage import CREDENTIALS, DATA, IMPACT, STAGES, stage_of
@@ -48,6 +50,8 @@ class Policies:
     severity: SeverityPolicy
     priority: PriorityPolicy
     nciss: NcissPolicy = field(default_factory=load_nciss_policy)
+    routing: tuple[RoutingRule, ...] | None = None
+    paging: Mapping[str, PagingPolicy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse policies that lack a word which proposals use, before any detection needs it."""

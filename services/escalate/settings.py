@@ -2,16 +2,19 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
 from services.escalate.directory import SHIPPED_DIRECTORY, load_directory
 from services.escalate.grouping import Rules
 from services.escalate.nciss import SHIPPED_NCISS, load_nciss_policy
+from services.escalate.oncall.paging_file import SHIPPED_PAGING, load_paging
 from services.escalate.policy import SHIPPED_SEVERITY, load_severity_policy
 from services.escalate.priority import SHIPPED_PRIORITY, load_priority_policy
 from services.escalate.proposal import Policies
+from services.escalate.routing_file import SHIPPED_ROUTING, load_routing
+from shared.egress import AllowList
 from shared.errors import UserError
 from shared.settings import ServiceSettings, SettingsError
 
@@ -49,10 +52,37 @@ class Settings(ServiceSettings):
     acknowledge_minutes: float = Field(
         15, gt=0, le=1440, description="time to acknowledge a support case before it is paged again"
     )
+    routing_file: Path | None = Field(None, description="whom to engage; None: RT1 to RT10")
+    paging_file: Path | None = Field(None, description="escalation policies; None: the shipped")
+    public_url: str = Field(
+        "http://127.0.0.1:8082", description="where people reach escalate, for links in pages"
+    )
+    link_hours: float = Field(24, gt=0, le=168, description="an acknowledgement link works so long")
+    paging_secrets_file: Path | None = Field(
+        None, description="JSON: name in a contact → URL, or url, secret, routing_key; read anew"
+    )
+    paging_allow: list[str] = Field(
+        default_factory=list,
+        description="host:port or CIDR that may be private and plain http (own chat, tests)",
+    )
+    paging_ca_file: Path | None = Field(None, description="instead of the system's authorities")
+    sender: str = Field("security@localhost", description="From of pages by e-mail")
+    smtp_host: str | None = None
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_ca_file: Path | None = Field(None, description="instead of the system's authorities")
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
     directory_file: Path | None = Field(None, description="services, tiers, teams; None: shipped")
     severity_policy_file: Path | None = Field(None, description="None: the shipped policy")
     priority_policy_file: Path | None = Field(None, description="None: the shipped policy")
     nciss_policy_file: Path | None = Field(None, description="None: the shipped policy")
+
+    @field_validator("paging_allow")
+    @classmethod
+    def _allow_list(cls, entries: list[str]) -> list[str]:
+        AllowList.parse(entries)
+        return entries
 
 
 def load_policies(settings: Settings) -> Policies:
@@ -74,6 +104,8 @@ def load_policies(settings: Settings) -> Policies:
             severity=load_severity_policy(settings.severity_policy_file or SHIPPED_SEVERITY),
             priority=load_priority_policy(settings.priority_policy_file or SHIPPED_PRIORITY),
             nciss=load_nciss_policy(settings.nciss_policy_file or SHIPPED_NCISS),
+            routing=load_routing(settings.routing_file or SHIPPED_ROUTING),
+            paging=load_paging(settings.paging_file or SHIPPED_PAGING),
         )
     except UserError as error:
         raise SettingsError(str(error)) from error

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.escalate.oncall.links import Links
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.support.desk import Desk
 from shared.auth import Role
@@ -35,4 +36,6 @@ class State(ServiceState):
     book: PolicyBook
     desk: Desk
     clock: Clock
+    links: Links
     wake: Callable[[], None]
+    """To be called after a commit that ordered pages or messages."""

@@ -30,7 +30,8 @@ _LISTED = text(
     " ORDER BY first_seen, id LIMIT :n"
 )
 _PAGES = text(
-    "SELECT id, incident_id, team, channel, reason, created_at, attempts, last_error, sent_at"
+    "SELECT id, incident_id, team, channel, reason, created_at, attempts, last_error, sent_at,"
+    " chain_id, turn, person, due_at, dropped_at, acknowledged_at, acknowledged_by"
     " FROM pages WHERE (CAST(:incident AS uuid) IS NULL OR incident_id = :incident)"
     " AND (CAST(:at AS timestamptz) IS NULL OR (created_at, id) < (:at, :id))"
     " ORDER BY created_at DESC, id DESC LIMIT :n"
@@ -97,15 +98,35 @@ async def page_of_pages(
                     "team": row.team,
                     "channel": row.channel,
                     "reason": row.reason,
-                    "status": "sent" if row.sent_at else "pending",
+                    "person": row.person,
+                    "chain_id": str(row.chain_id) if row.chain_id else None,
+                    "turn": row.turn,
+                    "status": _status(row),
                     "created_at": rfc3339(row.created_at),
                     "sent_at": rfc3339(row.sent_at) if row.sent_at else None,
                     "attempts": row.attempts,
                     "last_error": row.last_error,
+                    "acknowledged_at": rfc3339(row.acknowledged_at)
+                    if row.acknowledged_at
+                    else None,
+                    "acknowledged_by": row.acknowledged_by,
+                    "seconds_to_acknowledge": int(
+                        (row.acknowledged_at - row.created_at).total_seconds()
+                    )
+                    if row.acknowledged_at
+                    else None,
                 },
             )
             for row in rows
         ]
+
+
+def _status(row: Any) -> str:
+    if row.acknowledged_at:
+        return "acknowledged"
+    if row.sent_at:
+        return "sent"
+    return "dropped" if row.dropped_at else "pending"
 
 
 def _summary(row: Any) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from services.notify import (
 )
 from services.notify.consumer import DURABLE, CasesConsumer
 from services.notify.dispatcher import Dispatcher
-from services.notify.egress import AllowList, Resolver, system_resolver
 from services.notify.email import EmailChannel
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.migrations import HEAD
@@ -31,6 +30,7 @@ from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume
 from shared.db import create_engine, database_problem
+from shared.egress import AllowList, Resolver, system_resolver
 from shared.http import ServiceState, background, service_app
 from shared.outbox import Relay
 from shared.reconcile import Reconciler

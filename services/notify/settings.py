@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.notify.egress import AllowList
+from shared.egress import AllowList
 from shared.settings import ServiceSettings
 
 __all__ = ["Settings"]

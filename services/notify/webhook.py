@@ -11,8 +11,8 @@ import httpx
 from standardwebhooks import Webhook
 
 from services.notify.channel import DeliveryError, Notification, Proof
-from services.notify.egress import AllowList, EgressError, Resolver, destination
 from shared.clock import Clock
+from shared.egress import AllowList, EgressError, Resolver, destination
 
 __all__ = ["WebhookChannel"]
 

@@ -9,8 +9,8 @@ from shared.contracts.base import Contract, Instant, Part
 from shared.contracts.detect import DetectionRaisedV1, Entity
 
 __all__ = [
-    "Assessment", "Contribution", "EngagementEvent", "EscalationRaisedV1", "Grouping",
-    "IncidentProposedV1", "PageAcknowledgedV1", "PolicyChangedV1", "PriorityAssessment",
+    "Assessment", "Contribution", "CoverageGapFoundV1", "EngagementEvent", "EscalationRaisedV1",
+    "Grouping", "IncidentProposedV1", "PageAcknowledgedV1", "PolicyChangedV1", "PriorityAssessment",
     "ProposalExtendedV1", "SMEEngagementAcceptedV1", "SMEEngagementDeclinedV1",
     "SMEEngagementReleasedV1", "SMEEngagementRequestedV1", "SeverityProposedV1",
     "SupportCaseAcknowledgedV1", "SupportCaseLinkedV1", "SupportCaseOpenedV1",
@@ -251,6 +251,23 @@ class SMEEngagementReleasedV1(EngagementEvent):
     """They are no longer needed."""
 
     SUBJECT: ClassVar[str] = "tocsin.v1.escalate.engagement.released"
+
+
+class CoverageGapFoundV1(Contract):
+    """Nobody competent is or will be on call (R06), or nobody answered a page to its last step."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.coverage.gap_found"
+
+    what: Literal["component", "service", "kind", "team", "page"]
+    name: str = Field(description="of the component, service, kind or team")
+    why: str
+    starts_at: Instant
+    ends_at: Instant | None = None
+    incident_id: UUID | None = None
+
+    @property
+    def about(self) -> str | None:
+        return str(self.incident_id) if self.incident_id else None
 
 
 class SupportCaseLinkedV1(Contract):

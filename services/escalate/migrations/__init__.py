@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0003"
+HEAD = "0004"

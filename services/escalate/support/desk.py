@@ -8,7 +8,8 @@ from uuid import UUID
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.escalate.pages import order_page
+from services.escalate.oncall.overrides import overrides
+from services.escalate.pages import end_chains, order_page
 from services.escalate.proposal import Policies
 from services.escalate.severity import Value
 from services.escalate.sighting import printable
@@ -74,7 +75,9 @@ class Desk:
         now: datetime,
     ) -> Case:
         """Open the case and assign it at once (R15b); KeyReusedError if the id is another's."""
-        duty = communications(self.policies.directory, now)
+        directory = self.policies.directory
+        roster = directory.roster.with_overrides(await overrides(connection, now))
+        duty = communications(directory, roster, now)
         case = Case(
             id=case_id,
             reference=reference_of(case_id),
@@ -134,6 +137,8 @@ class Desk:
         case, events = await act(connection, case_id, Acknowledge(), person, now)
         if events:
             await _tell(connection, [self._acknowledged(case, person, now)])
+            incident = case.incident_id or incident_of(case.id)
+            await end_chains(connection, incident, "case taken on", now, without_severity=True)
         return case
 
     async def triage(

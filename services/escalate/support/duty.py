@@ -4,21 +4,24 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.escalate.directory import Directory
+from services.escalate.oncall.roster import Roster
 
 __all__ = ["OnDuty", "communications", "stand_in"]
 
 
 @dataclass(frozen=True, slots=True)
 class OnDuty:
-    """A team, and who of it is on call; None while the directory holds teams only."""
+    """A team, and who of it is on call; None if nobody is, or the directory names no people."""
 
     team: str
     person: str | None = None
 
 
-def communications(directory: Directory, at: datetime) -> OnDuty:
-    """Return incident communications as it is on call at *at* (R15b)."""
-    return OnDuty(directory.teams["incident_communications"])
+def communications(directory: Directory, roster: Roster, at: datetime) -> OnDuty:
+    """Return incident communications as it is on call at *at* (R15b); *roster* with overrides."""
+    team = directory.teams["incident_communications"]
+    first, second = roster.on_duty(roster.team(team), at)
+    return OnDuty(team, first or second)
 
 
 def stand_in(directory: Directory) -> str:

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from services.notify.channel import DeliveryError, Notification
-from services.notify.egress import AllowList, system_resolver
 from services.notify.webhook import WebhookChannel
 from shared.clock import utc_now
 from shared.contracts.notify import CustomersNotifiedV1, NotificationSentV1
+from shared.egress import AllowList, system_resolver
 from shared.ids import uuid7
 from tests.integration.notify.stage import Desk, Stage, confirmed, scoped
 from tests.support.smtp_sink import smtp_sink

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.notify.egress import AllowList, EgressError, destination
+from shared.egress import AllowList, EgressError, destination
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,1 @@
+"""Ways to reach people: e-mail, Standard Webhooks, Slack, Microsoft Teams, PagerDuty, Apprise."""

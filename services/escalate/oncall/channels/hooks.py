@@ -1,0 +1,170 @@
+"""Pages over HTTP: Standard Webhooks, Slack, Microsoft Teams, PagerDuty Events v2."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from services.escalate.oncall.channels.http import Poster
+from services.escalate.oncall.channels.message import LinkOf, Message, message_of
+from services.escalate.oncall.channels.secrets import Secrets
+from services.escalate.pages import Page
+from services.escalate.paging import ChannelError
+from shared.clock import Clock, rfc3339
+
+__all__ = ["HOOKS", "HookChannel", "pagerduty", "slack", "teams", "webhook"]
+
+PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
+_PAGERDUTY_SEVERITY = {"SEV0": "critical", "SEV1": "critical", "SEV2": "error", "SEV3": "warning"}
+
+
+def slack(message: Message) -> dict[str, Any]:
+    """Return the blocks of an incoming webhook, with a button that acknowledges."""
+    return {
+        "text": _escaped(message.subject),  # for notifications and screen readers
+        "blocks": [
+            {
+                "type": "section",
+                "text": {"type": "mrkdwn", "text": f"*{_escaped(message.subject)}*"},
+                "fields": [
+                    {"type": "mrkdwn", "text": f"*{name}*\n{_escaped(value)}"}
+                    for name, value in message.fields().items()
+                ],
+            },
+            {
+                "type": "actions",
+                "block_id": f"page:{message.id}",
+                "elements": [
+                    {
+                        "type": "button",
+                        "style": "primary",
+                        "text": {"type": "plain_text", "text": "Acknowledge"},
+                        "url": message.link,
+                        "action_id": "acknowledge",
+                    }
+                ],
+            },
+        ],
+    }
+
+
+def teams(message: Message) -> dict[str, Any]:
+    """Return the message of a Teams workflow webhook: an adaptive card with a button."""
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {
+                "type": "TextBlock", "text": message.subject, "weight": "Bolder",
+                "size": "Medium", "wrap": True,
+            },
+            {
+                "type": "FactSet",
+                "facts": [{"title": k, "value": v} for k, v in message.fields().items()],
+            },
+        ],
+        "actions": [{"type": "Action.OpenUrl", "title": "Acknowledge", "url": message.link}],
+    }  # fmt: skip
+    return {
+        "type": "message",
+        "attachments": [
+            {
+                "contentType": "application/vnd.microsoft.card.adaptive",
+                "contentUrl": None,
+                "content": card,
+            }
+        ],
+    }
+
+
+def pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
+    """Return a trigger of Events API v2; the page's id is its ``dedup_key``."""
+    return {
+        "routing_key": routing_key,
+        "event_action": "trigger",
+        "dedup_key": str(message.id),
+        "client": "Tocsin",
+        "links": [{"href": message.link, "text": "Acknowledge in Tocsin"}],
+        "payload": {
+            "summary": message.subject[:1024],
+            "source": "tocsin",
+            "severity": _PAGERDUTY_SEVERITY.get(message.severity or "SEV1", "info"),
+            "timestamp": rfc3339(message.created_at),
+            "group": message.team,
+            "custom_details": {"incident_id": str(message.incident_id), **message.fields()},
+        },
+    }
+
+
+def webhook(message: Message) -> dict[str, Any]:
+    """Return the body of a Standard Webhook."""
+    return {
+        "type": "tocsin.page",
+        "timestamp": rfc3339(message.created_at),
+        "data": {
+            "page_id": str(message.id),
+            "incident_id": str(message.incident_id),
+            "team": message.team,
+            "person": message.person,
+            "severity": message.severity,
+            "reason": message.subject,
+            "acknowledge_url": message.link,
+        },
+    }
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # Slack's three
+
+
+Shape = Callable[[Message, Mapping[str, str]], tuple[str, dict[str, Any]]]
+"""Returns URL and body for a message and the secret of its recipient."""
+
+HOOKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
+    "slack": (("url",), lambda message, secret: (secret["url"], slack(message))),
+    "teams": (("url",), lambda message, secret: (secret["url"], teams(message))),
+    "webhook": (("url", "secret"), lambda message, secret: (secret["url"], webhook(message))),
+    "pagerduty": (
+        ("routing_key",),
+        lambda message, secret: (
+            secret.get("url", PAGERDUTY),
+            pagerduty(message, secret["routing_key"]),
+        ),
+    ),
+}
+
+
+class HookChannel:
+    """One of `HOOKS`; what it needs to know is read from the secrets at each sending."""
+
+    def __init__(
+        self, name: str, poster: Poster, secrets: Secrets, link_of: LinkOf, clock: Clock
+    ) -> None:
+        self.name = name
+        self._needs, self._shape = HOOKS[name]
+        self._poster, self._secrets = poster, secrets
+        self._link_of, self._clock = link_of, clock
+
+    async def send(self, page: Page) -> None:
+        """Return once the provider took it; ChannelError if it did not."""
+        secret = self._secrets.get(page.recipient, *self._needs)
+        message = message_of(page, self._link_of, self._clock())
+        url, body = self._shape(message, secret)
+        content = json.dumps(body, ensure_ascii=False).encode()
+        headers = self._signed(page, content, secret) if self.name == "webhook" else {}
+        await self._poster.post(url, content, headers)
+
+    def _signed(self, page: Page, content: bytes, secret: Mapping[str, str]) -> dict[str, str]:
+        at = self._clock().astimezone(UTC)
+        try:
+            signature = Webhook(secret["secret"]).sign(str(page.id), at, content.decode())
+        except Exception:  # noqa: BLE001 - of several types, and its words may hold the secret
+            raise ChannelError(f"the webhook secret of {page.recipient} is malformed") from None
+        return {
+            "webhook-id": str(page.id),
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": signature,
+        }

@@ -1,0 +1,98 @@
+"""Legal clocks of notify that run out page who has to act on them (I6, §4)."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.escalate.directory import Directory
+from services.escalate.pages import order_page
+from shared.clock import Clock, rfc3339
+from shared.consume import Delivery, TransientError
+from shared.contracts.notify import ObligationDueSoonV1, ObligationEvent, ObligationOverdueV1
+from shared.db import is_transient
+from shared.ids import derived_id
+from shared.outbox import first_time
+
+__all__ = ["CLOCKS_CONSUMER", "ClockHandler"]
+
+CLOCKS_CONSUMER = "escalate-obligations"
+_LEFT = {
+    "half": "half of the time is over",
+    "four_fifths": "four fifths of the time are over",
+    "two_hours": "less than two hours are left",
+}
+_TEAMS = {
+    "half": ("legal",),
+    "four_fifths": ("legal", "incident_communications"),
+    "two_hours": ("legal", "incident_communications"),
+    "overdue": ("legal", "incident_communications", "executive_incident_manager"),
+}
+_NUMBER = text("SELECT number FROM incidents WHERE id = :id")
+
+
+class ClockHandler:
+    """Pages legal, then communications, then the executive incident manager."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        directory: Directory,
+        channel: str,
+        clock: Clock,
+        on_ordered: Callable[[], None],
+    ) -> None:
+        self._engine, self._directory, self._channel = engine, directory, channel
+        self._clock, self._on_ordered = clock, on_ordered
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Handle one message; of notify's many only these two are an alarm."""
+        match delivery.subject:
+            case ObligationDueSoonV1.SUBJECT:
+                soon = ObligationDueSoonV1.from_json(delivery.data)
+                await self._page(soon, soon.level, _LEFT[soon.level], soon.due_at)
+            case ObligationOverdueV1.SUBJECT:
+                overdue = ObligationOverdueV1.from_json(delivery.data)
+                await self._page(overdue, "overdue", "the deadline has passed", overdue.due_at)
+            case _:
+                return
+        self._on_ordered()
+
+    async def _page(self, told: ObligationEvent, level: str, left: str, due: datetime) -> None:
+        try:
+            async with self._engine.begin() as connection:
+                if await first_time(connection, CLOCKS_CONSUMER, told.event_id):
+                    await self._order(connection, told, level, left, due)
+        except Exception as error:
+            if is_transient(error):
+                raise TransientError(str(error)) from error
+            raise
+
+    async def _order(
+        self,
+        connection: AsyncConnection,
+        told: ObligationEvent,
+        level: str,
+        left: str,
+        due: datetime,
+    ) -> None:
+        number = await connection.scalar(_NUMBER, {"id": told.incident_id})
+        whom = f"{told.recipient} ({told.tenant})" if told.tenant else told.recipient
+        reason = (
+            f"{number or told.incident_id}: {told.regime} ({told.phase}) to {whom} is due at"
+            f" {rfc3339(due)}; {left}"
+        )
+        # By level and deadline, not by message: told twice it is one alarm.
+        cause = derived_id("obligation-alarm", told.obligation_id, level, rfc3339(due))
+        for kind in _TEAMS[level]:
+            await order_page(
+                connection,
+                cause,
+                told.incident_id,
+                self._directory.teams[kind],
+                self._channel,
+                reason,
+                self._clock(),
+                severity="overdue" if level == "overdue" else "due_soon",
+            )
