@@ -68,7 +68,7 @@ MAY: dict[Role, tuple[set[str], set[str], set[str]]] = {
     Role.LEGAL: (
         {"reopen", "break-glass"} | NOTES | CLOCKS | ACCESS,
         ITEMS | {"record-lesson"},
-        {"place-legal-hold", "release-legal-hold"},
+        {"place-legal-hold", "release-legal-hold", "accept-loss"},
     ),
     Role.EXECUTIVE_INCIDENT_MANAGER: (
         {
@@ -90,7 +90,8 @@ MAY: dict[Role, tuple[set[str], set[str], set[str]]] = {
     Role.EVIDENCE_CUSTODIAN: (
         set(),
         set(),
-        CUSTODY | {"set-retention", "release", "request-disposal", "dispose"},
+        CUSTODY
+        | {"set-retention", "release", "request-disposal", "dispose", "request-loss-acceptance"},
     ),
     Role.DETECTION_ENGINEER: (set(), ITEMS | {"record-lesson"}, set()),
     # Reads all; that somebody read an item of evidence is itself recorded.
