@@ -10,7 +10,8 @@ from typing import Literal
 
 __all__ = [
     "CASES", "CONSUMERS", "DETECTIONS", "DLQ", "ESCALATIONS", "EVENTS", "IDENTITIES", "MATCHES",
-    "NOTIFICATIONS", "QUARANTINE", "REPLAYS", "SERVICES", "STREAMS", "ConsumerSpec", "Permissions",
+    "NOTIFICATIONS", "QUARANTINE", "REPLAYS", "SERVICES", "SOURCES", "STREAMS", "ConsumerSpec",
+    "Permissions",
     "StreamSpec", "consumer", "permissions", "role_name",
 ]  # fmt: skip
 
@@ -68,6 +69,13 @@ REPLAYS = StreamSpec(
     max_bytes=1024 * MIB,
     retention="interest",
 )
+# What ingest says of its sources: silent, heard again.
+SOURCES = StreamSpec(
+    name="SOURCES",
+    subjects=["tocsin.v1.ingest.source.>"],
+    max_bytes=64 * MIB,
+    max_age=timedelta(days=30),
+)
 QUARANTINE = StreamSpec(
     name="QUARANTINE", subjects=["tocsin.v1.ingest.quarantine.>"], max_bytes=1024 * MIB
 )
@@ -105,7 +113,8 @@ DLQ = StreamSpec(
     name="DLQ", subjects=["tocsin.v1.dlq.>"], max_bytes=512 * MIB, max_age=timedelta(days=30)
 )
 STREAMS = (
-    EVENTS, REPLAYS, QUARANTINE, DETECTIONS, MATCHES, ESCALATIONS, CASES, NOTIFICATIONS, DLQ,
+    EVENTS, REPLAYS, SOURCES, QUARANTINE, DETECTIONS, MATCHES, ESCALATIONS, CASES, NOTIFICATIONS,
+    DLQ,
 )  # fmt: skip
 
 CONSUMERS = (

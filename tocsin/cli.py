@@ -137,8 +137,17 @@ def send(
     again: Annotated[
         bool, typer.Option(help="Send even what was sent before, as new events.")
     ] = False,
+    follow: Annotated[
+        bool, typer.Option(help="Go on with what the files grow by, through rotation.")
+    ] = False,
+    state: Annotated[
+        Path | None, typer.Option(help="Where it is kept how far files were sent.")
+    ] = None,
 ) -> None:
-    """Ship logs to a running platform: JSON lines, JSON documents, syslog text; gzip or zstd."""
+    """Ship logs to a running platform: JSON, CSV, EVTX, syslog, CloudTrail, journald, Zeek.
+
+    An interrupted command goes on where it was when it is given again; nothing is doubled.
+    """
     from tocsin.home import Home
     from tocsin.send import Target
     from tocsin.send_display import send_files
@@ -152,7 +161,15 @@ def send(
             raise CommandError("No API key: give --key, or run `tocsin sources add`.")
         key = path.read_text().strip()
     target = Target(address.rstrip("/"), key, product, category, service)
-    failed = _run(send_files(target, files, again=again, console=console))
+    states = state or home / "send"
+    if follow:
+        from tocsin.send_follow import follow_files
+
+        if any(str(file) == "-" for file in files):
+            raise CommandError("Standard input is read to its end anyway, without --follow.")
+        _run(follow_files(target, files, states, console))
+        return
+    failed = _run(send_files(target, files, again=again, console=console, states=states))
     if failed:
         raise CommandError(f"{failed} of {len(files)} files were not sent whole")
 
@@ -286,6 +303,75 @@ def sources_add(
     expires = utc_now() + timedelta(days=days) if days else None
     pepper = place.secrets.get("ingest.key-pepper")
     typer.echo(_run(add_source(_admin_url(place), pepper, source, expires=expires)))
+
+
+@sources.command("list")
+def sources_list(
+    home: HomeOption = DEFAULT_HOME,
+    silent: Annotated[bool, typer.Option(help="Only those that are silent.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Show sources: last event, silence, clock, and per cent of what is asked of their logs."""
+    from tocsin import sources_remote
+    from tocsin.home import Home
+    from tocsin.service_client import client_for
+
+    with client_for(Home(home), "ingest", url, token, Role.OPERATOR) as client:
+        sources_remote.show(client, console, silent=silent, as_json=as_json)
+
+
+@sources.command("rotate")
+def sources_rotate(
+    name: Annotated[str, typer.Argument(help="The source.")],
+    key_id: Annotated[str, typer.Argument(help="The key's id: tocsin_<id>_…")],
+    home: HomeOption = DEFAULT_HOME,
+    overlap_hours: Annotated[float, typer.Option(min=0, max=744, help="Both keys work.")] = 24,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Print a key that takes the place of another one; both work during the overlap."""
+    from tocsin import sources_remote
+    from tocsin.home import Home
+    from tocsin.service_client import client_for
+
+    with client_for(Home(home), "ingest", url, token, Role.OPERATOR) as client:
+        typer.echo(sources_remote.rotate(client, name, key_id, overlap_hours))
+
+
+@sources.command("revoke")
+def sources_revoke(
+    name: Annotated[str, typer.Argument(help="The source.")],
+    key_id: Annotated[str, typer.Argument(help="The key's id: tocsin_<id>_…")],
+    home: HomeOption = DEFAULT_HOME,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """End a key now."""
+    from tocsin import sources_remote
+    from tocsin.home import Home
+    from tocsin.service_client import client_for
+
+    with client_for(Home(home), "ingest", url, token, Role.OPERATOR) as client:
+        sources_remote.revoke(client, name, key_id)
+
+
+@sources.command("require")
+def sources_require(
+    service: Annotated[str, typer.Argument(help="The service whose logs are meant.")],
+    file: Annotated[Path, typer.Argument(help="The requirement as JSON; docs/shippers.md.")],
+    home: HomeOption = DEFAULT_HOME,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Say what a service has to log, as a new version of its logging requirement."""
+    from tocsin import sources_remote
+    from tocsin.home import Home
+    from tocsin.service_client import client_for
+
+    with client_for(Home(home), "ingest", url, token, Role.SECURITY_RESPONSE) as client:
+        typer.echo(f"version {sources_remote.require(client, service, file)} is in force")
 
 
 def _admin_url(home: Any) -> str:

@@ -1,13 +1,15 @@
 """Files of logs into chunks that the ingest door takes: bounded memory, events verbatim.
 
-The form is found by looking: gzip or zstd by magic number, JSON by its first byte (lines, an array,
-or documents one after another), text lines otherwise.
+The form is found by looking: gzip or zstd by magic number, EVTX, Zeek and journald
+export by how they begin, CSV by its name, JSON by its first byte (lines, an array, CloudTrail's
+`Records`, or documents one after another), text lines otherwise.
 """
 
 import codecs
 import gzip
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any, BinaryIO, Self
 import zstandard
 
 from shared.errors import UserError
+from tocsin.formats import csv_records, evtx_records, journal_records, zeek_records
 
 __all__ = ["Chunk", "ReadingError", "chunks", "open_log"]
 
@@ -26,6 +29,8 @@ MAX_LINE = 1 << 20
 MAX_DOCUMENT = 64 << 20
 _LOOK = 1 << 16
 _SPACE = " \t\r\n,"
+_CLOUDTRAIL = re.compile(rb'\{\s*"Records"\s*:\s*\[')
+_TABLES = (".csv", ".tsv")
 
 
 class ReadingError(UserError):
@@ -94,7 +99,11 @@ def chunks(log: Log) -> Iterator[Chunk]:
     """Yield the items of *log* in chunks; ReadingError where the file ends in the middle of one."""
     try:
         head = log.stream.peek(_LOOK).removeprefix(b"\xef\xbb\xbf").lstrip()
-        if head[:1] == b"[":
+        if (records := _records(log, head)) is not None:
+            yield from _gathered(records)
+        elif records_array := _CLOUDTRAIL.match(head):
+            yield from _documents(log, inside_array=True, skip=records_array.end())
+        elif head[:1] == b"[":
             yield from _documents(log, inside_array=True)
         elif head[:1] != b"{":
             yield from _lines(log, is_text=True)
@@ -104,6 +113,36 @@ def chunks(log: Log) -> Iterator[Chunk]:
             yield from _documents(log, inside_array=False)
     except (OSError, EOFError, zstandard.ZstdError) as error:
         raise ReadingError(f"{log.name}: {error}") from error
+
+
+def _records(log: Log, head: bytes) -> Iterator[bytes] | None:
+    """Return the records of a file that has a form of its own, None for JSON and lines of text."""
+    if head.startswith(b"ElfFile\0"):
+        return evtx_records(log.name, log.stream)
+    if head.startswith(b"#separator "):
+        return zeek_records(log.name, log.stream)
+    if head.startswith(b"__CURSOR="):
+        return journal_records(log.name, log.stream)
+    suffixes = Path(log.name.lower()).suffixes
+    if any(suffix in _TABLES for suffix in suffixes[-2:]):
+        return csv_records(log.name, log.stream)
+    return None
+
+
+def _gathered(records: Iterator[bytes]) -> Iterator[Chunk]:
+    start, items, size = 0, list[bytes](), 0
+    for number, record in enumerate(records, 1):
+        items.append(record)
+        size += len(record)
+        if len(items) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
+            yield _array(start, items)
+            start, items, size = number, [], 0
+    if items:
+        yield _array(start, items)
+
+
+def _array(start: int, items: list[bytes]) -> Chunk:
+    return Chunk(start, len(items), b"[" + b",".join(items) + b"]", False, is_array=True)
 
 
 def _has_whole_lines(head: bytes) -> bool:
@@ -137,7 +176,7 @@ def _lines(log: Log, *, is_text: bool) -> Iterator[Chunk]:
         yield Chunk(start, len(lines), b"\n".join(lines), is_text)
 
 
-def _documents(log: Log, *, inside_array: bool) -> Iterator[Chunk]:
+def _documents(log: Log, *, inside_array: bool, skip: int = 1) -> Iterator[Chunk]:
     """Documents one after another, or the elements of one array, read as they come."""
     decoder = json.JSONDecoder()
     decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
@@ -148,7 +187,7 @@ def _documents(log: Log, *, inside_array: bool) -> Iterator[Chunk]:
 
     text = more(_LOOK).lstrip()
     if inside_array:
-        text = text[1:]
+        text = text[skip:]  # what opens the array is ASCII
     start, items, size, number = 0, [], 0, 0
     ended = False
     while True:
@@ -171,9 +210,9 @@ def _documents(log: Log, *, inside_array: bool) -> Iterator[Chunk]:
         number += 1
         text = text[end:]
         if len(items) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
-            yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False, is_array=True)
+            yield _array(start, items)
             start, items, size = number, [], 0
     if items:
-        yield Chunk(start, len(items), b"[" + b",".join(items) + b"]", False, is_array=True)
+        yield _array(start, items)
     if inside_array and not ended:
         raise ReadingError(f"{log.name}: the JSON array does not end")

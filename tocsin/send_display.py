@@ -12,6 +12,7 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -19,12 +20,13 @@ from rich.progress import (
 from tocsin.reading import ReadingError
 from tocsin.send import SendError, Sent, Target, send_file
 
-__all__ = ["send_files"]
+__all__ = ["Waits", "send_files"]
 
 REMIND_SECONDS = 15.0
+LINE_SECONDS = 5.0
 
 
-class _Waits:
+class Waits:
     """Says what is waited for, terminal or not: at once, when it changes, and now and then."""
 
     def __init__(self, console: Console) -> None:
@@ -40,8 +42,31 @@ class _Waits:
             )
 
 
+class _Lines:
+    """Progress in lines, every few seconds, where there is no terminal for a bar."""
+
+    def __init__(self, console: Console, name: str, size: int | None) -> None:
+        self._console, self._name, self._size = console, name, size
+        self._told = time.monotonic()
+
+    def tell(self, position: int, events: int, rate: float) -> None:
+        now = time.monotonic()
+        if self._console.is_terminal or now - self._told < LINE_SECONDS:
+            return
+        self._told = now
+        share = f" {100 * position // self._size} %," if self._size else ""
+        self._console.print(
+            f"{self._name}:{share} {events:,} events, {rate:,.0f}/s", highlight=False, markup=False
+        )
+
+
 async def send_files(
-    target: Target, files: Sequence[Path], *, again: bool, console: Console
+    target: Target,
+    files: Sequence[Path],
+    *,
+    again: bool,
+    console: Console,
+    states: Path | None = None,
 ) -> int:
     """Send *files* one after another; say what became of each; return how many failed."""
     failed = 0
@@ -52,6 +77,7 @@ async def send_files(
         BarColumn(),
         DownloadColumn(),
         TextColumn("{task.fields[events]:,} events"),
+        TextColumn("{task.fields[rate]:,.0f}/s"),
         TimeElapsedColumn(),
         console=console,
         disable=not sys.stderr.isatty() and not console.is_terminal,
@@ -59,16 +85,32 @@ async def send_files(
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
             for path in files:
                 size = path.stat().st_size if path.is_file() else None
-                task = progress.add_task(path.name, total=size, events=0)
+                task = progress.add_task(path.name, total=size, events=0, rate=0.0)
+                begun = time.monotonic()
+                lines = _Lines(progress.console, path.name, size)
 
-                def moved(position: int, sent: Sent, task: object = task) -> None:
+                def moved(
+                    position: int,
+                    sent: Sent,
+                    task: TaskID = task,
+                    begun: float = begun,
+                    lines: _Lines = lines,
+                ) -> None:
                     events = sent.accepted + sent.duplicates
-                    progress.update(task, completed=position, events=events)  # type: ignore[arg-type]  # a TaskID
+                    rate = events / max(0.001, time.monotonic() - begun)
+                    progress.update(task, completed=position, events=events, rate=rate)
+                    lines.tell(position, events, rate)
 
-                waits = _Waits(progress.console)
+                waits = Waits(progress.console)
                 try:
                     sent = await send_file(
-                        client, target, path, again=again, on_progress=moved, on_wait=waits.tell
+                        client,
+                        target,
+                        path,
+                        again=again,
+                        states=states,
+                        on_progress=moved,
+                        on_wait=waits.tell,
                     )
                 except (ReadingError, SendError, OSError) as error:
                     failed += 1

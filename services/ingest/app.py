@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest import api, ledger
+from services.ingest import api, ledger, sources_api
 from services.ingest.doors.gate import Intake
 from services.ingest.doors.routes import doors, mount
 from services.ingest.doors.syslog_listener import SyslogListener, tls_context
@@ -23,6 +23,9 @@ from services.ingest.search.service import SearchService
 from services.ingest.settings import Settings
 from services.ingest.sources import SourceDirectory
 from services.ingest.store import api as store_api
+from services.ingest.watch.activity import Activity
+from services.ingest.watch.requirements import Requirements
+from services.ingest.watch.silence import Silence
 from services.ingest.writer import BlockWriter
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
@@ -70,6 +73,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             pepper = settings.key_pepper.get_secret_value()
             fill = Fill(bus, settings.stream_volume)
             rate = settings.source_events_per_second
+            requirements = Requirements(engine)
+            activity = Activity(engine, requirements, clock)
+            silence = Silence(engine, bus, requirements, clock)
             intake = Intake(
                 settings=settings,
                 sources=SourceDirectory(engine, pepper, clock, settings.key_cache_seconds),
@@ -77,6 +83,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 bus=bus,
                 clock=clock,
                 refused=RefusedLately(),
+                activity=activity,
                 rates=RateLimits(rate) if rate else None,
                 full=fill.reason,
             )
@@ -84,12 +91,18 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             syslog = SyslogListener(intake)
             totals = ledger.LedgerUpdates(engine, clock)
             measured = Reconciler("ledger", lambda: ledger.measure_once(engine, bus), 15.0)
+            watching = (
+                Reconciler("requirements", requirements.read_once, 10.0),
+                Reconciler("activity", activity.write_once, settings.activity_seconds),
+                Reconciler("silence", silence.look_once, settings.activity_seconds),
+            )
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(
                     background(
                         writer.run(),
                         filling.run(),
                         measured.run(),
+                        *(each.run() for each in watching),
                         consume(bus, consumer("ingest-ledger"), totals),
                     )
                 )
@@ -127,6 +140,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     )
     app.include_router(api.router)
     mount(app, paths)
-    for module in (search_api, saved, replay_api, ledger, store_api):
+    for module in (search_api, saved, replay_api, ledger, store_api, sources_api):
         app.include_router(module.router)
     return app

@@ -13,6 +13,7 @@ import orjson
 
 from services.ingest.framing import Item, TooManyError
 from services.ingest.sources import Source
+from services.ingest.watch.measure import Measure
 from shared.clock import rfc3339
 from shared.contracts.ingest import Logsource
 from shared.ids import derived_id, uuid7_texts
@@ -63,7 +64,9 @@ class Enveloper:
         now: datetime,
         limits: Limits,
         client_key: str | None = None,
+        measure: Measure | None = None,
     ) -> None:
+        self._measure = measure
         self._source, self._now, self._limits, self._key = source, now, limits, client_key
         observed = f',"observed_time":"{rfc3339(now)}"'
         self._before_raw = _labels(source, hint) + observed.encode() + b',"raw":'
@@ -143,6 +146,8 @@ class Enveloper:
                 return Rejected(item, "oversize", f"{len(fields)} bytes beside the event")
             parts = (head.encode(), self._before_raw, data, b',"fields":', fields, b"}")
             whole = b"".join(parts)
+        if self._measure is not None:
+            self._measure.see(event, item.fields, time)
         return Sealed(identity, whole, given is not None, item.index)
 
     def _seal_text(self, item: Item, spare: str) -> Sealed | Rejected:
@@ -158,6 +163,9 @@ class Enveloper:
         beside = orjson.dumps(fields)
         if len(beside) > 3 * self._limits.max_bytes:
             return Rejected(item, "oversize", f"{len(beside)} bytes beside the event")
+        if self._measure is not None:
+            moment = _read_time(claimed) if isinstance(claimed, str) else None
+            self._measure.see(fields, None, moment)
         raw = orjson.dumps(line) + b',"fields":' + beside + b"}"
         return Sealed(given or spare, head + self._before_raw + raw, given is not None, item.index)
 

@@ -30,6 +30,9 @@ class Settings(ServiceSettings):
     source_events_per_second: float | None = Field(
         None, gt=0, description="of each source; beyond it 429. Unlimited by default"
     )
+    activity_seconds: float = Field(
+        5.0, ge=0.1, le=60, description="how often what sources did is written and looked at"
+    )
     stream_volume: Path | None = Field(
         None, description="where NATS keeps its streams, if on this machine: 503 below 10 % free"
     )

@@ -20,11 +20,11 @@ from shared.contracts.ingest import Logsource
 from shared.db import is_transient
 from shared.ids import new_secret, uuid7
 
-__all__ = ["Source", "SourceDirectory", "issue_key", "register"]
+__all__ = ["ScopeError", "Source", "SourceDirectory", "issue_key", "register"]
 
 _FIND = text(
     "SELECT s.id, s.tenant, s.region, s.datacenter, s.service, s.server, s.product, s.category,"
-    " s.logsource_service, s.disabled_at, k.hash, k.expires_at, k.revoked_at"
+    " s.logsource_service, s.disabled_at, k.hash, k.expires_at, k.revoked_at, k.scopes"
     " FROM keys k JOIN sources s ON s.id = k.source_id WHERE k.id = :id"
 )
 _NAMED = text(
@@ -49,6 +49,14 @@ STALE_SECONDS = 3600.0
 UNKNOWN_SECONDS = 2.0
 
 
+class ScopeError(Exception):
+    """The key is good and does not open this door; ``opens`` names those it does."""
+
+    def __init__(self, opens: list[str]) -> None:
+        super().__init__(f"this key opens {', '.join(opens)} only")
+        self.opens = opens
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A registered sender and the labels of its events."""
@@ -68,6 +76,7 @@ class _Known:
     hash: bytes
     disabled: bool
     ends: datetime | None
+    scopes: frozenset[str]
     read_at: float
 
 
@@ -83,8 +92,10 @@ class SourceDirectory:
         self._named: dict[str, tuple[Source | None, float]] = {}
         self._unknown: OrderedDict[str, float] = OrderedDict()  # guesses do not reach PostgreSQL
 
-    async def authenticate(self, key: ApiKey) -> Source | None:
+    async def authenticate(self, key: ApiKey, door: str | None = None) -> Source | None:
         """Return whose *key* it is; None for an unknown, wrong, expired, revoked or disabled one.
+
+        ScopeError when it is a good one that does not open *door*.
 
         Raises what the database raises when it cannot be asked and the key was never seen.
         """
@@ -94,6 +105,8 @@ class SourceDirectory:
             return None
         if known.disabled or (known.ends is not None and known.ends <= self._clock()):
             return None
+        if door is not None and known.scopes and door not in known.scopes:
+            raise ScopeError(sorted(known.scopes))
         return known.source
 
     async def named(self, source_id: str) -> Source | None:
@@ -140,7 +153,9 @@ class SourceDirectory:
             return None
         source = _source(row)
         ends = min((t for t in (row.expires_at, row.revoked_at) if t is not None), default=None)
-        fresh = _Known(source, row.hash, row.disabled_at is not None, ends, time.monotonic())
+        scopes = frozenset(row.scopes)
+        disabled = row.disabled_at is not None
+        fresh = _Known(source, row.hash, disabled, ends, scopes, time.monotonic())
         self._cache[key_id] = fresh
         self._cache.move_to_end(key_id)
         while len(self._cache) > CACHE_SIZE:

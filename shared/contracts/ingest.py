@@ -18,8 +18,9 @@ from shared.contracts.base import Contract, ContractError, Instant, Part
 
 __all__ = [
     "BLOCK_SUBJECT", "MAX_BLOCK_BYTES", "MAX_BLOCK_EVENTS", "REPLAY_BLOCK_SUBJECT",
-    "REPLAY_ID_HEADER", "REPLAY_PURPOSE_HEADER", "Envelope", "Logsource", "QuarantinedV1",
-    "ReplayFinishedV1", "check_block", "decode_block",
+    "REPLAY_ID_HEADER", "REPLAY_PURPOSE_HEADER", "Envelope", "LogSourceResumedV1",
+    "LogSourceSilentV1", "Logsource", "QuarantinedV1", "ReplayFinishedV1", "check_block",
+    "decode_block",
 ]  # fmt: skip
 
 BLOCK_SUBJECT = "tocsin.v1.ingest.block.accepted"
@@ -79,6 +80,41 @@ class QuarantinedV1(Contract):
     parts: int = Field(1, ge=1)
     request_id: str
     observed_time: Instant
+
+
+class LogSourceSilentV1(Contract):
+    """A source has sent nothing for longer than it may (R12a); told once."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.ingest.source.silent"
+
+    source_id: str
+    kind: str = Field(description="server, network, router, firewall, load_balancer, …")
+    service: str | None = None
+    tenant: str | None = None
+    region: str | None = None
+    datacenter: str | None = None
+    server: str | None = None
+    last_received_at: Instant | None = Field(None, description="None: it has never sent anything")
+    silent_since: Instant
+    max_silence_seconds: int = Field(ge=1)
+
+    @property
+    def about(self) -> str:
+        return self.source_id
+
+
+class LogSourceResumedV1(Contract):
+    """A source that was silent is heard again, or may be silent now."""
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.ingest.source.resumed"
+
+    source_id: str
+    silent_since: Instant
+    last_received_at: Instant
+
+    @property
+    def about(self) -> str:
+        return self.source_id
 
 
 class ReplayFinishedV1(Contract):

@@ -24,7 +24,9 @@ from services.ingest.quarantine import keep
 from services.ingest.rate import RateLimits
 from services.ingest.refusals import Refused, RefusedLately
 from services.ingest.settings import Settings
-from services.ingest.sources import Source, SourceDirectory
+from services.ingest.sources import ScopeError, Source, SourceDirectory
+from services.ingest.watch.activity import Activity
+from services.ingest.watch.measure import Measure
 from services.ingest.writer import BlockWriter, OverloadedError
 from shared.bus import Bus, BusUnavailableError
 from shared.clock import Clock, rfc3339
@@ -52,6 +54,7 @@ class Intake:
     bus: Bus
     clock: Clock
     refused: RefusedLately
+    activity: Activity
     rates: RateLimits | None
     full: Callable[[], str | None]
     """Why nothing can be stored now (stream full, disk nearly full), or None."""
@@ -78,7 +81,9 @@ class Intake:
         """Return the sender; Refusal 401, which tells nobody what exists, for any other."""
         key = door.key(request)
         try:
-            source = await self.sources.authenticate(key) if key else None
+            source = await self.sources.authenticate(key, door.name) if key else None
+        except ScopeError as error:
+            raise Refusal(403, "key_scope", f"Not by this door: {error}.") from error
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -170,7 +175,8 @@ class Gate:
             body = await _read(receive, intake, hold)
             encoding = self.door.encoding(request)
             small = len(body) <= (IN_PLACE_PACKED if encoding else IN_PLACE)
-            work = (intake, request, source, now, body)
+            measure = intake.activity.measure(source, now)
+            work = (intake, request, source, now, body, measure)
             if small:
                 decoded, sealed, rejected = self._parse(*work)
             else:
@@ -183,6 +189,7 @@ class Gate:
         known = await intake.store(
             source, self.door.name, request.id, client_key, now, sealed, rejected
         )
+        intake.activity.note(source, measure)
         if intake.rates:
             intake.rates.take(source.id, len(sealed) + len(rejected), time.monotonic())
         outcome = Outcome(
@@ -197,7 +204,13 @@ class Gate:
         return self.door.answer(request, outcome)
 
     def _parse(
-        self, intake: Intake, request: Request, source: Source, now: datetime, body: bytes
+        self,
+        intake: Intake,
+        request: Request,
+        source: Source,
+        now: datetime,
+        body: bytes,
+        measure: Measure,
     ) -> tuple[Decoded, list[Sealed], list[Rejected]]:
         settings = intake.settings
         try:
@@ -206,9 +219,8 @@ class Gate:
                     body, encoding, max_bytes=settings.max_body_bytes, max_ratio=settings.max_ratio
                 )
             decoded = self.door.decode(request, body)
-            enveloper = Enveloper(
-                source, _hint(request), now, intake.limits, request.headers.get("idempotency-key")
-            )
+            client_key = request.headers.get("idempotency-key")
+            enveloper = Enveloper(source, _hint(request), now, intake.limits, client_key, measure)
             return decoded, *enveloper.seal_all(
                 decoded.items, settings.max_items, 2 * settings.max_body_bytes
             )

@@ -211,7 +211,9 @@ async def store_until_durable(
     now, request_id, pause = intake.clock(), str(uuid7()), 0.1
     items = [Item(n, f, True, None, None, {"syslog.peer": peer}) for n, f in enumerate(frames)]
     # A repetition after a lost PubAck must not double: the batch is its own key.
-    sealed, rejected = Enveloper(source, None, now, intake.limits, request_id).seal_all(items)
+    measure = intake.activity.measure(source, now)
+    enveloper = Enveloper(source, None, now, intake.limits, request_id, measure)
+    sealed, rejected = enveloper.seal_all(items)
     while True:
         try:
             intake.shed()
@@ -228,6 +230,7 @@ async def store_until_durable(
             await _stopped(stopping, jitter(pause))
             pause = min(5.0, pause * 2)
         else:
+            intake.activity.note(source, measure)
             return
 
 

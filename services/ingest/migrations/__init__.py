@@ -1,3 +1,3 @@
 """Migrations of ingest's schema."""
 
-HEAD = "0002"
+HEAD = "0003"

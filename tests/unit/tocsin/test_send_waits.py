@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from tocsin import send
 from tocsin.send import Target, send_file
-from tocsin.send_display import _Waits
+from tocsin.send_display import Waits
 
 pytestmark = pytest.mark.unit
 
@@ -40,7 +40,7 @@ async def test_each_repetition_tells_its_reason(
 
 def test_it_is_told_once_and_without_a_terminal() -> None:
     out = io.StringIO()
-    waits = _Waits(Console(file=out, force_terminal=False, width=200))
+    waits = Waits(Console(file=out, force_terminal=False, width=200))
     for problem in ("no answer", "no answer", "the disk is full"):
         waits.tell(problem)
     assert out.getvalue().splitlines() == [

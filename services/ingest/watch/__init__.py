@@ -1,0 +1,1 @@
+"""What comes in, held against what should: requirements, silence, clocks (R12a, R12b)."""
