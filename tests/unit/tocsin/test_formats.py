@@ -76,5 +76,5 @@ def test_evtx(tmp_path: Path, corpus: Path) -> None:
 
 
 def test_a_file_that_only_begins_like_evtx_is_answered_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="EVTX|evtx"):
+    with pytest.raises(UserError, match=r"EVTX|evtx"):
         read(tmp_path / "log", b"ElfFile\0" + b"\1" * 20)
