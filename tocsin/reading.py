@@ -95,8 +95,12 @@ def _decoded(stream: "io.BufferedReader[Any]", magic: bytes) -> "io.BufferedRead
     return stream
 
 
-def chunks(log: Log) -> Iterator[Chunk]:
-    """Yield the items of *log* in chunks; ReadingError where the file ends in the middle of one."""
+def chunks(log: Log, longest: int | None = None) -> Iterator[Chunk]:
+    """Yield the items of *log* in chunks; ReadingError where the file ends in the middle of one.
+
+    Lines longer than MAX_LINE come in pieces, each an item; with *longest*, lines longer than that
+    are cut there and each stays one item, so that numbers are those of lines.
+    """
     try:
         head = log.stream.peek(_LOOK).removeprefix(b"\xef\xbb\xbf").lstrip()
         if (records := _records(log, head)) is not None:
@@ -106,9 +110,9 @@ def chunks(log: Log) -> Iterator[Chunk]:
         elif head[:1] == b"[":
             yield from _documents(log, inside_array=True)
         elif head[:1] != b"{":
-            yield from _lines(log, is_text=True)
+            yield from _lines(log, longest, is_text=True)
         elif _has_whole_lines(head):
-            yield from _lines(log, is_text=False)
+            yield from _lines(log, longest, is_text=False)
         else:
             yield from _documents(log, inside_array=False)
     except (OSError, EOFError, zstandard.ZstdError) as error:
@@ -162,10 +166,14 @@ def _is_document(data: bytes) -> bool:
     return True
 
 
-def _lines(log: Log, *, is_text: bool) -> Iterator[Chunk]:
+def _lines(log: Log, longest: int | None, *, is_text: bool) -> Iterator[Chunk]:
     start, lines, size = 0, [], 0
     number = 0
-    while line := log.stream.readline(MAX_LINE):
+    while line := log.stream.readline(longest or MAX_LINE):
+        if longest and len(line) == longest:
+            rest = line
+            while rest and not rest.endswith(b"\n"):
+                rest = log.stream.readline(MAX_LINE)
         lines.append(line.rstrip(b"\r\n"))
         size += len(line)
         number += 1

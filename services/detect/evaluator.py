@@ -6,7 +6,7 @@ It ends when its pipe does, so that nothing is left behind where the service is 
 import gc
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -22,6 +22,8 @@ from shared.contracts.base import ContractError
 __all__ = ["Ask", "Bad", "Failed", "Ready", "serve"]
 
 PATIENCE = 2.0  # seconds; a rule file is half written for less than that
+
+_learning = threading.Lock()
 
 log = structlog.get_logger()
 
@@ -78,6 +80,16 @@ def _answer(rules: InForce, ask: Ask) -> Evaluated | Bad | Failed:
         return Failed(repr(error))
 
 
+def _beside(work: Callable[[], None]) -> None:
+    """Run *work* in a thread, one at a time, so that no block waits for it."""
+
+    def alone() -> None:
+        with _learning:
+            work()
+
+    threading.Thread(target=alone, name="learning", daemon=True).start()
+
+
 class _Rules:
     """The rules in force here; replaced in one step, while blocks go on being evaluated."""
 
@@ -86,7 +98,7 @@ class _Rules:
         self._read: ReadFiles = {}
         self._look = threading.Event()
         self._changed = threading.Condition()
-        self.current = load_in_force(directories, self._read)
+        self.current = load_in_force(directories, self._read, run=_beside)
         self._seen = deque([self.current.signature], maxlen=16)
 
     def of(self, signature: str) -> InForce:
@@ -107,7 +119,7 @@ class _Rules:
             self._look.clear()
             try:
                 if signature_of(self._directories) != self.current.signature:
-                    fresh = load_in_force(self._directories, self._read)
+                    fresh = load_in_force(self._directories, self._read, self.current, _beside)
                     with self._changed:
                         self.current = fresh
                         self._seen.append(fresh.signature)

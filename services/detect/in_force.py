@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.detect.correlation.extract import Extractor
 from services.detect.correlation.plan import Plan
+from services.detect.engine.bucket import Run, at_once
 from services.detect.engine.matcher import FastMatcher
 from services.detect.rules.load import LoadReport, ReadFiles, load_rules, rule_files
 from services.detect.rules.match import Matcher
@@ -47,12 +48,23 @@ def signature_of(directories: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def load_in_force(directories: Sequence[Path], read: ReadFiles) -> InForce:
-    """Return the rules of *directories*; files that *read* knows are not parsed again."""
+def load_in_force(
+    directories: Sequence[Path],
+    read: ReadFiles,
+    before: InForce | None = None,
+    run: Run = at_once,
+) -> InForce:
+    """Return the rules of *directories*; files that *read* knows are not parsed again.
+
+    What was learned of events by the rules in force *before* is kept; *run* learns on.
+    """
     signature = signature_of(directories)
     started = time.monotonic()
     report = load_rules(directories, read=read)
-    matcher = FastMatcher(report.rules)
+    after = before.matcher if before else None
+    matcher = FastMatcher(
+        report.rules, after=after if isinstance(after, FastMatcher) else None, run=run
+    )
     return InForce(
         matcher,
         report,

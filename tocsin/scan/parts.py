@@ -12,6 +12,7 @@ from tocsin.scan.work import Work
 __all__ = ["files_of", "parts"]
 
 _EVTX = b"ElfFile\0"
+MAX_LINE = 16 << 20
 
 
 def files_of(places: Sequence[Path]) -> list[Path]:
@@ -40,6 +41,6 @@ def parts(path: Path) -> Iterator[Work]:
         if magic == _EVTX:
             yield Work(name, "evtx", 0, b"", log.size or 0)
             return
-        for chunk in chunks(log):
+        for chunk in chunks(log, MAX_LINE):
             form = "text" if chunk.is_text else "documents" if chunk.is_array else "lines"
             yield Work(name, form, chunk.start, chunk.body, log.position)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from services.detect.engine.bucket import Bucket
+from services.detect.engine.bucket import Bucket, Learned, Run, at_once
 from services.detect.engine.clauses import Clause, necessary
 from services.detect.engine.memo import Memo
 from services.detect.engine.switch import Switch, switch_of
 from services.detect.rules.evaluate import check
-from services.detect.rules.fields import View
+from services.detect.rules.fields import Aliases, View
 from services.detect.rules.match import UNKNOWN, Event, Match
 from services.detect.rules.model import LogSource, Rule
 from services.detect.rules.routing import Group, Router, Routing
@@ -20,20 +20,40 @@ __all__ = ["FastMatcher"]
 _ABSENT: Any = object()
 _ABSENTS = repeat(_ABSENT)
 _Plan = tuple[tuple[Group, Bucket], ...]
+_Example = tuple[dict[str, Any], LogSource]
+_MAX_EXAMPLES, _MAX_EXAMPLE_TEXT = 1_024, 256
+_ALIKE = 0.5  # of two routes' rules, to be one and the same route
 
 
 class FastMatcher:
     """Gives what the plain matcher gives (tests hold it to that), some hundred times faster."""
 
-    def __init__(self, rules: Sequence[Rule], routing: Routing | None = None) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        routing: Routing | None = None,
+        *,
+        after: "FastMatcher | None" = None,
+        run: Run = at_once,
+    ) -> None:
+        """Take *rules*, and what the matcher *after* which these are in force has learned.
+
+        What that one had to make ready for its events is made ready here, too. *run* makes
+        lookups anew when more was learned: elsewhere, if events should not wait for it.
+        """
         self._rules = tuple(rules)
+        self._run = run
         self._router = Router(self._rules, routing or default_routing())
         self._checks: list[Callable[[View], bool] | None] = [None] * len(self._rules)
         self._clauses: dict[int, list[Clause]] = {}
-        self._buckets: dict[tuple[Any, ...], Bucket] = {}
+        self._buckets: dict[tuple[Any, ...], tuple[Group, Bucket]] = {}
         self._switches: dict[tuple[Any, ...], Switch | None] = {}
         self._asked: Memo[Any, tuple[str, ...]] = Memo(1_024, 1 << 20, 512)
         self._plans: Memo[Any, _Plan] = Memo(4_096, 1 << 20, 512)
+        self._examples: dict[tuple[Any, ...], _Example] = {}
+        self._before = after.learned() if after else ()
+        for fields, hint in after._examples.values() if after else ():
+            self._plan(fields, hint)
 
     @property
     def unrouted(self) -> tuple[Rule, ...]:
@@ -47,11 +67,21 @@ class FastMatcher:
             return []
         found: list[tuple[int, View]] = []
         for group, bucket in self._plan(fields, event.logsource):
-            bits = bucket.candidates(fields, event.text)
+            if bucket.sample is not None:
+                bucket.learn(fields)
+            bits = bucket.lookup.candidates(fields, event.text)
             if bits:
                 self._prove(bits, group, fields, found)
         found.sort(key=lambda hit: hit[0])
         return [Match(self._rules[index], view) for index, view in found]
+
+    def learned(self) -> tuple[tuple[frozenset[str], Aliases, Learned], ...]:
+        """Return what events told: (ids of a route's rules, other names of its fields, that)."""
+        return tuple(
+            (frozenset(self._rules[index].id for index in group.rules), group.aliases, found)
+            for group, bucket in list(self._buckets.values())
+            if (found := bucket.learned) is not None
+        )
 
     def _prove(
         self, bits: int, group: Group, fields: Mapping[str, Any], found: list[tuple[int, View]]
@@ -110,11 +140,24 @@ class FastMatcher:
             if part.rules:
                 plan.append((part, self._bucket(part)))
         if keep:
+            self._remember(plan, fields, hint, (*self._router.marks, *columns))
             known = self._asked.get(said, ())
             if not set(columns) <= set(known):
                 names = tuple(dict.fromkeys((*known, *columns)))
                 self._asked.keep(said, names, 64)
         return tuple(plan)
+
+    def _remember(
+        self, plan: list[tuple[Group, Bucket]], fields: Mapping[str, Any], hint: LogSource,
+        names: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Keep what of an event leads to *plan*, for the rules that come after these."""
+        key = tuple(id(bucket) for _, bucket in plan)
+        if key in self._examples or len(self._examples) >= _MAX_EXAMPLES:
+            return
+        values = {name: fields[name] for name in names if name in fields}
+        if all(len(str(value)) <= _MAX_EXAMPLE_TEXT for value in values.values()):
+            self._examples[key] = values, hint
 
     def _marks(self, fields: Mapping[str, Any]) -> tuple[bool, ...]:
         return tuple(map(fields.__contains__, self._router.marks))
@@ -130,8 +173,18 @@ class FastMatcher:
         key = _key(group)
         if key not in self._buckets:
             rules = [(self._rules[i].condition, self._necessary(i)) for i in group.rules]
-            self._buckets[key] = Bucket(rules, group.aliases)
-        return self._buckets[key]
+            bucket = Bucket(rules, group.aliases, self._known_of(group), self._run)
+            self._buckets[key] = group, bucket
+        return self._buckets[key][1]
+
+    def _known_of(self, group: Group) -> Learned | None:
+        ids = frozenset(self._rules[index].id for index in group.rules)
+        best, found = _ALIKE, None
+        for theirs, aliases, learned in self._before:
+            alike = len(ids & theirs) / len(ids | theirs)
+            if alike >= best and aliases == group.aliases:
+                best, found = alike, learned
+        return found
 
     def _necessary(self, index: int) -> list[Clause]:
         if index not in self._clauses:

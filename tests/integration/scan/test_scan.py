@@ -112,6 +112,17 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
+def test_long_lines_are_read_and_do_not_shift_records(logs: Path) -> None:
+    long = json.dumps({**EVENT, "Data": "x" * (3 << 20)})
+    endless = '{"Data": "' + "x" * (17 << 20)
+    (logs / "long.jsonl").write_text(
+        "\n".join([json.dumps(OTHER), long, endless, json.dumps(EVENT)])
+    )
+    done = scan("--rules", PACK, "--format", "json", "long.jsonl", cwd=logs)
+    assert [hit["record"] for hit in hits(done)] == [1, 3]
+    assert "record 2: not JSON" in done.stderr
+
+
 def test_broken_files_are_named_and_the_rest_goes_on(logs: Path) -> None:
     (logs / "half.gz").write_bytes(gzip.compress(os.urandom(4000))[:2000])
     (logs / "no.evtx").write_bytes(b"ElfFile\0" + b"x" * 5000)

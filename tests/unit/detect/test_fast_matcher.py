@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -161,3 +162,45 @@ def test_a_keyword_is_found_however_json_writes_it() -> None:
         fields = json.loads(text)
         assert fast.match(Event(fields, HERE, text))
     assert not fast.match(Event({"mimikatz": "no"}, HERE, b'{"mimikatz":"no"}'))
+
+
+LEARNING = """
+title: t{0}
+id: 00000000-0000-4000-8000-00000000000{0}
+logsource: {{product: test}}
+detection: {{s: {{CommandLine|contains: '{1}', Image|endswith: '{2}'}}, condition: s}}
+"""
+
+
+def _of(*numbers: int) -> list[Rule]:
+    return _rules([LEARNING.format(n, f"word{n}", f"image{n}") for n in numbers])
+
+
+def test_what_was_learned_stays_when_rules_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "SAMPLE", 20)
+    before = FastMatcher(_of(1, 2, 3))
+    events = [{"CommandLine": f"word{n % 4} {n}", "Image": "c:/image1"} for n in range(20)]
+    for event in events:
+        before.match(Event(event, HERE))
+    rules = _of(2, 3, 4)
+    after = FastMatcher(rules, after=before)
+    ((_, _, learned),) = after.learned()  # ready before any event came
+    assert learned.lively == {"CommandLine"}
+    plain = PlainMatcher(rules)
+    for event in (*events, {"CommandLine": "word4", "Image": "image4"}):
+        assert after.match(Event(event, HERE)) == plain.match(Event(event, HERE))
+    assert FastMatcher(_of(7, 8, 9), after=before).learned() == ()  # other rules, another route
+
+
+def test_events_do_not_wait_for_what_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "SAMPLE", 4)
+    waiting: list[Callable[[], None]] = []
+    rules = _of(1, 2)
+    fast, plain = FastMatcher(rules, run=waiting.append), PlainMatcher(rules)
+    event = Event({"CommandLine": "word1", "Image": "image1"}, HERE)
+    for _ in range(9):
+        assert fast.match(event) == plain.match(event)
+    assert (len(waiting), fast.learned()) == (1, ())
+    waiting.pop()()
+    assert len(fast.learned()) == 1
+    assert fast.match(event) == plain.match(event)

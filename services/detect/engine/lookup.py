@@ -1,0 +1,122 @@
+"""A layout of a route's rules, ready to be asked which of them may hold for an event."""
+
+from collections.abc import Iterable, Mapping
+from itertools import repeat
+from typing import Any
+
+import orjson
+
+from services.detect.engine.clauses import Literal
+from services.detect.engine.field_index import FieldIndex
+from services.detect.engine.keywords import may_hold_keyword, prefilter
+from services.detect.engine.layout import ROUNDS, Layout
+from services.detect.engine.memo import Memo
+from services.detect.engine.remembered import RememberedField
+from services.detect.rules.fields import Aliases, View
+from services.detect.rules.model import ANYWHERE
+
+__all__ = ["Lookup"]
+
+_ABSENT: Any = object()
+_ABSENTS = repeat(_ABSENT)
+
+
+class Lookup:
+    """What it says of an event is never too little, and seldom too much."""
+
+    def __init__(self, layout: Layout, aliases: Aliases) -> None:
+        self._aliases = aliases
+        self._size, self._every = layout.rules, (1 << layout.rules) - 1
+        shift = ROUNDS * layout.rules
+        self._free = layout.free
+        self._steady = [
+            RememberedField(FieldIndex(name, literals), aliases, 2_000)
+            for name, literals in layout.steady.items()
+        ]
+        self._paths = tuple(name for name in layout.steady if _is_path(name, aliases))
+        columns = [name for name in layout.steady if name not in self._paths]
+        self._columns = tuple(
+            dict.fromkeys(column for name in columns for column in (name, *aliases.get(name, ())))
+        )
+        self._steady_memo: Memo[Any, tuple[int, int]] = Memo(10_000, 4 << 20, 4096)
+        lively_fields = [
+            RememberedField(FieldIndex(name, _shifted(literals, shift)), aliases, 5_000)
+            for name, literals in layout.lively.items()
+            if name != ANYWHERE
+        ]
+        self._lively = [(field.name, field.memo, field) for field in lively_fields]
+        keywords = _shifted(layout.lively.get(ANYWHERE, ()), shift)
+        self._keyword_rules = 0
+        for _, bit in keywords:
+            self._keyword_rules |= bit
+        self._keyword_index = FieldIndex(ANYWHERE, keywords) if keywords else None
+        self._keyword_filter = prefilter(literal for literal, _ in keywords) if keywords else None
+
+    def candidates(self, fields: Mapping[str, Any], text: bytes | None) -> int:
+        """Return a bit for each rule that may hold; *text* is the event's JSON, if at hand."""
+        get = fields.get
+        raw = tuple(map(get, self._columns, _ABSENTS))
+        key: Any = (raw, tuple(map(type, raw)))
+        if self._paths:
+            key = (key, self._path_values(fields))
+        try:
+            known = self._steady_memo.get(key)
+        except TypeError:  # an object or array, not to be kept
+            known = self._steady_bits(fields)
+        else:
+            if known is None:
+                known = self._steady_bits(fields)
+                self._steady_memo.keep(key, known, _size(raw))
+        possible, last = known
+        if not possible & ~last:
+            return possible
+        for name, memo, field in self._lively:
+            value = get(name, _ABSENT)
+            bits = memo.get(value) if type(value) is str else None
+            last |= field.bits(fields) if bits is None else bits
+        if possible & self._keyword_rules & ~last:
+            last |= self._keyword_bits(fields, text)
+        return possible & last
+
+    def _steady_bits(self, fields: Mapping[str, Any]) -> tuple[int, int]:
+        met = self._free
+        for field in self._steady:
+            met |= field.bits(fields)
+        size, every = self._size, self._every
+        possible = every
+        for number in range(ROUNDS):
+            possible &= met >> (number * size)
+        return possible, (met >> (ROUNDS * size)) & every
+
+    def _keyword_bits(self, fields: Mapping[str, Any], text: bytes | None) -> int:
+        if self._keyword_index is None:
+            return 0
+        if self._keyword_filter is not None:
+            if text is None:
+                try:
+                    text = orjson.dumps(fields)
+                except TypeError:  # numbers or text that JSON cannot hold
+                    text = b"\xff"
+            if not may_hold_keyword(self._keyword_filter, text):
+                return 0
+        return self._keyword_index.bits(View(fields, self._aliases).values[ANYWHERE])
+
+    def _path_values(self, fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        values = View(fields, self._aliases).values
+        found = []
+        for name in self._paths:
+            value = values[name]
+            found.append(value if value is None else tuple((type(v), v) for v in value))
+        return tuple(found)
+
+
+def _shifted(literals: Iterable[tuple[Literal, int]], shift: int) -> list[tuple[Literal, int]]:
+    return [(literal, bit >> shift) for literal, bit in literals]
+
+
+def _is_path(name: str, aliases: Aliases) -> bool:
+    return any("." in each for each in (name, *aliases.get(name, ())))
+
+
+def _size(raw: tuple[Any, ...]) -> int:
+    return sum(len(value) if type(value) is str else 8 for value in raw)
