@@ -112,3 +112,21 @@ def test_real_files(corpus: Path, rules: tuple[Rule, ...]) -> None:
     first, _, _ = evaluated(fast, found)
     again, _, _ = evaluated(fast, found)
     print(f"windows-attacks: {1e6 / first:,.0f}/s cold, {1e6 / again:,.0f}/s again")
+
+
+def test_blocks_after_a_reload(lines: list[bytes], rules: tuple[Rule, ...]) -> None:
+    before = FastMatcher(rules)
+    evaluated(before, lines[: EVENTS // 2])
+    fewer = rules[1:]  # as if one had been retired
+    rows = {}
+    for name, after in (("nothing kept", None), ("what was learned kept", before)):
+        begun = time.process_time()
+        matcher = FastMatcher(fewer, after=after)
+        ready = time.process_time() - begun
+        cost, blocks, _ = evaluated(matcher, lines[EVENTS // 2 :][:5_000])
+        rows[name] = cost
+        print(
+            f"{name}: ready in {ready:.2f} s, first 5,000 events {cost:.1f} µs each, slowest block"
+            f" of {BLOCK} {max(blocks):.0f} ms, median {statistics.median(blocks):.0f} ms"
+        )
+    assert rows["what was learned kept"] < rows["nothing kept"]

@@ -32,12 +32,12 @@ _ROWS = 200
 def run(options: Options, form: Form, output: Path | None, clock: Clock, stderr: Console) -> int:
     """Scan and write what was found; return 0, or 1 where files could not be read."""
     files = files_of(options.places)
-    report, rules = load(options.rules, options.at_least)
-    said = f"{len(rules):,} rules"
+    report, use = load(options.rules, options.at_least)
+    said = f"{len(use.rules):,} rules"
     if report.errors or report.skipped:
         said += f" ({len(report.errors)} rejected, {len(report.skipped)} skipped)"
     if report.correlations:
-        said += f"; {len(report.correlations)} correlations need a running platform"
+        said += f" and {len(report.correlations)} correlations"
     stderr.print(said, highlight=False)
     summary = Summary()
     started = clock()
@@ -57,7 +57,7 @@ def run(options: Options, form: Form, output: Path | None, clock: Clock, stderr:
             positions[file] = position
             progress.update(task, completed=sum(positions.values()), hits=summary.hits)
 
-        found = scan(options, rules, started, summary, moved)
+        found = scan(options, use, started, summary, moved)
         if output is None:
             _write(form, found, sys.stdout, summary, clock)
         else:
@@ -69,7 +69,8 @@ def run(options: Options, form: Form, output: Path | None, clock: Clock, stderr:
     stderr.print(
         f"{summary.hits:,} hits in {summary.events:,} events of {summary.files:,} files, "
         f"{seconds:.1f} s"
-        + (f"; {summary.broken:,} records could not be read" if summary.broken else ""),
+        + (f"; {summary.broken:,} records could not be read" if summary.broken else "")
+        + (f"; {summary.timeless:,} matches without a time" if summary.timeless else ""),
         highlight=False,
     )
     return 1 if summary.failed else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
+from services.detect.correlation.model import Correlation
 from services.detect.rules.model import Level, Rule
 from tocsin.scan.run import Found, Summary
 
@@ -32,7 +33,7 @@ class Report:
     def __init__(self) -> None:
         self._hits: list[Found] = []
         self._rules: Counter[str] = Counter()
-        self._by_id: dict[str, Rule] = {}
+        self._by_id: dict[str, Rule | Correlation] = {}
         self._times: dict[str, list[datetime]] = defaultdict(list)
         self._untimed = 0
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from services.detect.rules.model import LogSource, Rule
-from tocsin.scan.process import Scanner
+from services.detect.rules.model import LogSource
+from tocsin.scan.process import InUse, Scanner
 from tocsin.scan.work import Done, Work
 
 __all__ = ["scanning"]
@@ -37,10 +37,8 @@ class Scanning:
 
 
 @contextmanager
-def scanning(
-    rules: tuple[Rule, ...], hint: LogSource, now: datetime, jobs: int
-) -> Iterator[Scanning]:
-    """Start *jobs* processes that know *rules*; they end with the context.
+def scanning(use: InUse, hint: LogSource, now: datetime, jobs: int) -> Iterator[Scanning]:
+    """Start *jobs* processes that know the rules in *use*; they end with the context.
 
     Where processes can be forked they inherit the rules; elsewhere these are sent.
     """
@@ -49,7 +47,7 @@ def scanning(
         jobs,
         mp_context=multiprocessing.get_context(start),
         initializer=_begin,
-        initargs=(rules, hint, now),
+        initargs=(use, hint, now),
     )
     try:
         yield Scanning(pool, jobs)
@@ -57,10 +55,10 @@ def scanning(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(rules: Any, hint: LogSource, now: datetime) -> None:
+def _begin(use: Any, hint: LogSource, now: datetime) -> None:
     global _scanner
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    _scanner = Scanner(rules, hint, now)
+    _scanner = Scanner(use, hint, now)
 
 
 def _scan(work: Work) -> Done:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from services.detect.correlation.firing import Matched
+
 __all__ = ["Done", "Hit", "Work"]
 
 
@@ -30,7 +32,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a part gave. *broken*: records that could not be read, the first few with why."""
+    """What a part gave. *broken*: records that could not be read, the first few with why.
+
+    *matches* are for correlations; *timeless* events matched but do not say when they happened.
+    """
 
     file: str
     events: int
@@ -38,3 +43,5 @@ class Done:
     broken: int
     reasons: tuple[str, ...]
     position: int = 0
+    matches: tuple[Matched, ...] = ()
+    timeless: int = 0

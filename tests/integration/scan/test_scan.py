@@ -123,6 +123,45 @@ def test_long_lines_are_read_and_do_not_shift_records(logs: Path) -> None:
     assert "record 2: not JSON" in done.stderr
 
 
+GUESSED = """
+title: Many failures
+id: 10000000-0000-4000-8000-000000000001
+level: high
+correlation:
+  {type: event_count, rules: [failure], group-by: [user], timespan: 1m, condition: {gte: 3}}
+---
+title: Failure
+id: 10000000-0000-4000-8000-000000000002
+name: failure
+level: low
+logsource: {category: application}
+detection: {s: {outcome: failure}, condition: s}
+"""
+
+
+def test_correlations_go_over_files_by_the_events_times(logs: Path) -> None:
+    (logs / "many.yml").write_text(GUESSED)
+    times = {"one.jsonl": ("10:00:00Z", "10:00:40Z", "10:05:00Z"), "two.jsonl": ("10:00:20Z",)}
+    for name, own in times.items():
+        lines = [{"outcome": "failure", "user": "eve", "time": f"2026-11-01T{t}"} for t in own]
+        lines.append({"outcome": "failure", "user": "eve"})
+        (logs / name).write_text("\n".join(map(json.dumps, lines)))
+    arguments = ("--rules", "many.yml", "--category", "application", "--level", "medium")
+    done = scan(*arguments, "--format", "json", *times, cwd=logs)
+    assert hits(done) == [
+        {
+            "file": "one.jsonl",
+            "record": 1,
+            "rule_id": "10000000-0000-4000-8000-000000000001",
+            "title": "Many failures",
+            "level": "high",
+            "time": "2026-11-01T10:00:40.000000Z",
+        }
+    ]
+    assert "1 rules and 1 correlations" in done.stderr
+    assert "2 matches without a time" in done.stderr
+
+
 def test_broken_files_are_named_and_the_rest_goes_on(logs: Path) -> None:
     (logs / "half.gz").write_bytes(gzip.compress(os.urandom(4000))[:2000])
     (logs / "no.evtx").write_bytes(b"ElfFile\0" + b"x" * 5000)
