@@ -77,6 +77,10 @@ chaos: setup-dev ## the heavy doses: 80 kills under load, 2,000 mutations of the
 	  tests/system/test_kill_the_log.py tests/system/test_kill_detect.py tests/integration/cases/ledger/test_tampering.py \
 	  tests/integration/cases/evidence/test_stores.py $(ARGS)
 
+.PHONY: chaos-triage
+chaos-triage: setup-dev ## 40 kills of escalate and PostgreSQL in the middle of triage
+	@TOCSIN_TRIAGE_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/system/test_kill_triage.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup-dev ## any request to the cases API, many of them (TOCSIN_FUZZ_EXAMPLES, an operation)
 	@TOCSIN_FUZZ_EXAMPLES=$${TOCSIN_FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest -q -s \

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.escalate.directory import Directory
 from services.escalate.grouping import Group
-from services.escalate.policy import CRITERIA, UNKNOWN, SeverityPolicy
+from services.escalate.policy import CRITERIA, UNKNOWN, Criterion, SeverityPolicy
 from services.escalate.proposal import Policies, severity_inputs
 from services.escalate.severity import InputError, Value, assess
 from shared.cloudevents import outgoing
@@ -44,8 +44,10 @@ _KNOWN = text(
     "SELECT inputs, level, points FROM assessments WHERE incident_id = :incident FOR UPDATE"
 )
 _INCIDENTS = text(
-    "SELECT id, incident_id FROM detection_groups WHERE id = ANY(CAST(:ids AS uuid[]))"
-    " AND incident_id IS NOT NULL AND closed_at IS NULL ORDER BY incident_id"
+    "SELECT g.id, g.incident_id, a.inputs FROM detection_groups AS g"
+    " LEFT JOIN assessments AS a ON a.incident_id = g.incident_id"
+    " WHERE g.id = ANY(CAST(:ids AS uuid[])) AND g.incident_id IS NOT NULL"
+    " AND g.closed_at IS NULL ORDER BY g.incident_id"
 )
 _proposed = Counter("tocsin_escalate_reassessments_total", "Severities proposed anew", ["cause"])
 
@@ -69,8 +71,12 @@ def worse_of(
     """Return of each criterion what counts more; what is known goes before what is not."""
 
     def weight(name: str, value: Value) -> tuple[bool, int]:
-        points = {c.criterion: c.points for c in assess(policy, {name: value}).contributions}
-        return value != UNKNOWN, points[name]
+        criterion = policy.criteria[name]
+        if isinstance(criterion, Criterion):
+            points = criterion.points[str(value)]
+        else:
+            points = criterion.band(value)[1] if isinstance(value, int) else criterion.unknown
+        return value != UNKNOWN, points
 
     return {
         name: max(one[name], other[name], key=lambda value: weight(name, value))
@@ -141,6 +147,9 @@ async def worsened(
     done = 0
     for row in rows:
         seen = severity_inputs(by_id[row.id], policies.directory)
+        known = orjson.loads(row.inputs) if row.inputs else {}
+        if all(value in (UNKNOWN, known.get(name)) for name, value in seen.items()):
+            continue  # nearly always: nothing new
         reason = "its detections show something worse"
         done += await _again(
             connection, row.incident_id, seen, "detections", reason, policies, now, worse=True

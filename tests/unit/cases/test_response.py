@@ -11,7 +11,7 @@ from services.cases.domain import vocabulary as v
 from services.cases.domain.values import Criterion, Scope, Selector
 from services.cases.domain.vocabulary import State
 from tests.support.given import given
-from tests.support.incidents import EM, NOW, SR, ST, SYS, command, story
+from tests.support.incidents import ASSESSMENT, EM, NOW, SR, ST, SYS, command, story
 
 pytestmark = pytest.mark.unit
 
@@ -184,3 +184,18 @@ def test_facts_and_notes_are_kept_after_the_end() -> None:
     assert len(closed.when(command(c.AddNote, SR))) == 1
     assert len(closed.when(command(c.RecordFact, SYS))) == 1
     assert len(closed.when(command(c.RecordCustomersNotified, SYS))) == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "asked"),
+    [(v.Severity.SEV0, True), (v.Severity.SEV2, False), (v.Severity.SEV3, False)],
+)
+def test_facts_that_make_it_worse_ask_for_the_severity_again(
+    level: v.Severity, asked: bool
+) -> None:
+    anew = replace(ASSESSMENT, level=level, points=101)
+    order = command(c.ProposeSeverity, SYS, assessment=anew, reason="its detections got worse")
+    events = given(*story(State.CONTAINED)).when(order)
+    assert isinstance(events[0], e.SeverityProposed)
+    requested = [x for x in events if isinstance(x, e.SeverityReassessmentRequested)]
+    assert [x.reason for x in requested] == (["its detections got worse"] if asked else [])
