@@ -74,7 +74,7 @@ bench: setup-dev ## print the figures of docs/performance.md
 
 chaos: setup-dev ## the heavy doses: 80 kills under load, 2,000 mutations of the log, 1 GiB of evidence
 	@TOCSIN_CHAOS_ROUNDS=20 TOCSIN_KILL_ROUNDS=20 TOCSIN_TAMPER_ROUNDS=2000 TOCSIN_EVIDENCE_MIB=1024 $(BIN)/python -m pytest -q -s \
-	  tests/system/test_kill_the_log.py tests/system/test_kill_detect.py tests/integration/cases/ledger/test_tampering.py \
+	  tests/system/test_kill_the_log.py tests/system/test_kill_detect.py tests/system/test_kill_paging.py tests/integration/cases/ledger/test_tampering.py \
 	  tests/integration/cases/evidence/test_stores.py $(ARGS)
 
 .PHONY: chaos-triage

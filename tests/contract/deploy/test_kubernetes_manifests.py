@@ -169,7 +169,8 @@ class TestService:
                 assert any(value.startswith(f"{mount}/") for mount in mounts), variable
 
     def test_goes_out_where_it_must_and_nowhere_else(self, service: str) -> None:
-        out = {("internet", port) for port in (443, 465, 587, 25)} if service == "notify" else set()
+        ports = (443, 465, 587, 25) if service in ("notify", "escalate") else ()
+        out = {("internet", port) for port in ports}
         policy = one(BASE, "NetworkPolicy", service)
         assert sorted(policy["spec"]["policyTypes"]) == ["Egress", "Ingress"]
         assert egress_of(policy) == INSIDE | out
@@ -186,8 +187,9 @@ class TestService:
         }
 
 
-def test_the_way_to_the_internet_leaves_out_every_private_network() -> None:
-    for rule in one(BASE, "NetworkPolicy", "notify")["spec"]["egress"]:
+@pytest.mark.parametrize("service", ["notify", "escalate"])
+def test_the_way_to_the_internet_leaves_out_every_private_network(service: str) -> None:
+    for rule in one(BASE, "NetworkPolicy", service)["spec"]["egress"]:
         for peer in rule["to"]:
             block = peer.get("ipBlock")
             if block and block["cidr"] == "0.0.0.0/0":
