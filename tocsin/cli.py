@@ -701,6 +701,27 @@ def cases_rotate_keys(
     console.print(f"{done} data keys wrapped anew; older master keys open nothing any more")
 
 
+@cases.command("rotate-log-key")
+def cases_rotate_log_key(
+    home: HomeOption = DEFAULT_HOME,
+    database_url: Annotated[
+        str | None, typer.Option(help="A database; default: that of the running platform.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="The log's key; default: the setting, or the home's own.")
+    ] = None,
+) -> None:
+    """Hand the log over to a new signing key; then restart cases. The old one still verifies."""
+    from tocsin.home import Home
+    from tocsin.rotate import rotate_log_key
+    from tocsin.verify import log_key_of, log_origin
+
+    place = Home(home)
+    url = database_url or _admin_url(place)
+    new = _run(rotate_log_key(url, log_origin(), key_file or log_key_of(place)))
+    console.print(f"restart cases; publish the new key: {new}", markup=False, soft_wrap=True)
+
+
 @app.command()
 def doctor(home: HomeOption = DEFAULT_HOME) -> None:
     """Check this machine and the platform; each complaint comes with its fix."""

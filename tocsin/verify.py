@@ -32,7 +32,7 @@ from tocsin.case_keys import keks_of
 from tocsin.home import Home
 
 __all__ = ["INCOMPLETE", "INTACT", "TAMPERED", "Kept", "Outcome", "evidence_of", "judged",
-           "read_key", "verify_database", "verify_file"]  # fmt: skip
+           "log_key_of", "log_origin", "read_key", "verify_database", "verify_file"]  # fmt: skip
 
 INTACT, TAMPERED, INCOMPLETE = 0, 2, 3
 LOG_KEY = "cases.log-key"
@@ -57,13 +57,23 @@ async def judged(work: Callable[[], Awaitable[str]]) -> Outcome:
         return Outcome(INCOMPLETE, f"incomplete: {error}")
 
 
+def log_origin() -> str:
+    """Return the log's name: the one that is set, or the default."""
+    default: str = Settings.model_fields["log_origin"].default
+    return os.environ.get("TOCSIN_CASES_LOG_ORIGIN", default)
+
+
+def log_key_of(home: Home) -> Path:
+    """Return the file of the key that signs the log: the one that is set, or the home's own."""
+    named = os.environ.get("TOCSIN_CASES_LOG_KEY_FILE")
+    return Path(named) if named else home.secrets.path(LOG_KEY)
+
+
 def read_key(text: str | None, home: Home) -> VerifyKey | None:
     """Return the key that was given as text or file, or the home's own."""
     if text is None:
         path = home.secrets.path(LOG_KEY)
-        default = Settings.model_fields["log_origin"].default
-        origin = os.environ.get("TOCSIN_CASES_LOG_ORIGIN", default)
-        return load_signer(origin, path).public if path.exists() else None
+        return load_signer(log_origin(), path).public if path.exists() else None
     try:
         return VerifyKey.parse(Path(text).read_text() if Path(text).is_file() else text)
     except (ValueError, OSError) as error:

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from services.cases.api_views import Auditor
 from services.cases.evidence.api_content import read_all
 from services.cases.ledger.bundle import export
-from services.cases.ledger.checkpoints import driver_of, newest_note
+from services.cases.ledger.checkpoints import driver_of, handovers, newest_note
 from services.cases.ledger.keys import Signer
 from services.cases.ledger.tree import StoredTree
 from services.cases.ledger.verifier import parse_checkpoint
@@ -58,12 +58,15 @@ async def checkpoint(request: Request, _: Auditor) -> dict[str, Any]:
         raise ProblemError(404, "not_found", "Nothing was signed yet.")
     size, note = newest
     found = parse_checkpoint(note.rpartition("\n\n")[0] + "\n")
+    async with driver_of(request.state.engine) as driver:
+        handed_over = await handovers(driver)
     return {
         "origin": found.origin,
         "size": size,
         "root": _text(found.root),
         "note": note,
         "key": str(signer.public),
+        "handovers": handed_over,  # from older keys to this one; each note is signed by both
     }
 
 

@@ -15,10 +15,8 @@ from services.cases.ledger.tree import STRIDE
 from services.cases.ledger.verifier import (
     Checkpoint,
     IncompleteError,
+    KeyRing,
     TamperedError,
-    VerifyKey,
-    open_note,
-    parse_checkpoint,
 )
 
 __all__ = ["Audit", "Verdict", "checkpoints_of"]
@@ -40,16 +38,16 @@ class Verdict:
         return f"{self.events} events, {self.checkpoints} checkpoints, root {root}{tail}"
 
 
-def checkpoints_of(rows: Iterable[Mapping[str, Any]], key: VerifyKey) -> list[Checkpoint]:
+def checkpoints_of(rows: Iterable[Mapping[str, Any]], ring: KeyRing) -> list[Checkpoint]:
     """Return the stored checkpoints in order; each is signed and names the one before it."""
     found: list[Checkpoint] = []
     for row in rows:
         try:
-            checkpoint = parse_checkpoint(open_note(row["note"], key))
+            checkpoint = ring.open_checkpoint(row["note"])
         except TamperedError as error:
             raise TamperedError(f"checkpoint {row['size']}: {error}") from error
         last = found[-1].size if found else 0
-        if checkpoint.size != row["size"] or checkpoint.origin != key.name:
+        if checkpoint.size != row["size"] or checkpoint.origin != ring.keys[0].name:
             raise TamperedError(f"checkpoint {row['size']} was signed as another one")
         if checkpoint.previous != last:
             raise TamperedError(f"a checkpoint between {last} and {checkpoint.size} is missing")

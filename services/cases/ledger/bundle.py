@@ -20,11 +20,11 @@ from services.cases.evidence.report import certificate, custody_report, manifest
 from services.cases.evidence.store import EvidenceStore, StoreError
 from services.cases.evidence.view import Document, custody_entry, project_evidence
 from services.cases.ledger import verifier
-from services.cases.ledger.checkpoints import Checkpointer, driver_of, newest_note
+from services.cases.ledger.checkpoints import Checkpointer, driver_of, handovers, newest_note
 from services.cases.ledger.leaf import LEAF_COLUMNS, leaf_text
 from services.cases.ledger.procedure import PROCEDURE
 from services.cases.ledger.tree import LedgerError, StoredTree
-from services.cases.ledger.verifier import Statement, open_note, parse_checkpoint
+from services.cases.ledger.verifier import Statement, ring_of
 from services.cases.ledger.zip_stream import ZipStream
 from services.cases.postgres import keys_for, opened
 from services.cases.sealing.box import box_keys
@@ -111,8 +111,9 @@ async def export(
     if newest is None:
         raise LedgerError("the checkpoint that was signed is gone")
     note = newest[1]
-    checkpoint = parse_checkpoint(open_note(note, signer.public))
     async with driver_of(engine) as driver:
+        handed_over = await handovers(driver)
+        checkpoint = ring_of(signer.public, handed_over).open_checkpoint(note)
         streams = [
             (stream, await driver.fetch(_STREAM, stream, checkpoint.size))
             for stream in (incident_id, *items)
@@ -151,6 +152,8 @@ async def export(
         "checkpoint.txt": note.encode(),
         "statement.txt": signer.sign(statement.text()).encode(),
     }
+    if handed_over:
+        signed["handovers.json"] = msgspec.json.encode(handed_over)
     return Bundle({**files, **signed}, evidence)
 
 

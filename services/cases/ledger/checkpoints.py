@@ -17,9 +17,15 @@ from services.cases.ledger.keys import Signer
 from services.cases.ledger.leaf import LEAF_COLUMNS, leaf_of
 from services.cases.ledger.merkle import Subtree, Tree
 from services.cases.ledger.tree import STRIDE, LedgerError, StoredTree
-from services.cases.ledger.verifier import Checkpoint, TamperedError, open_note, parse_checkpoint
+from services.cases.ledger.verifier import (
+    Checkpoint,
+    KeyRing,
+    TamperedError,
+    VerifyKey,
+    ring_of,
+)
 
-__all__ = ["Checkpointer", "LedgerError", "newest_note"]
+__all__ = ["Checkpointer", "LedgerError", "driver_of", "handovers", "newest_note", "ring_in"]
 
 BATCH = 500
 CLOSURES = frozenset({"IncidentClosed.v1"})
@@ -35,6 +41,7 @@ _NEXT = (
     " ORDER BY position LIMIT $2) e LEFT JOIN leaves l USING (position) ORDER BY position"
 )
 _NEWEST = "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
+_HANDOVERS = "SELECT note FROM log_handovers ORDER BY number"
 _SAVE = "INSERT INTO checkpoints (size, note) VALUES ($1, $2)"
 _NODE = "INSERT INTO tree_nodes (level, index, hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 
@@ -51,6 +58,16 @@ async def newest_note(engine: AsyncEngine) -> tuple[int, str] | None:
     async with driver_of(engine) as driver:
         row = await driver.fetchrow(_NEWEST)
     return None if row is None else (row["size"], row["note"])
+
+
+async def ring_in(driver: Any, key: VerifyKey) -> KeyRing:
+    """Return the keys that sign the log; TamperedError unless *key* is one of them."""
+    return ring_of(key, await handovers(driver))
+
+
+async def handovers(driver: Any) -> list[str]:
+    """Return the notes of all handovers of the log's key, the oldest first."""
+    return [row["note"] for row in await driver.fetch(_HANDOVERS)]
 
 
 class Checkpointer:
@@ -76,7 +93,7 @@ class Checkpointer:
         """See to it that a checkpoint covers the first *size* events."""
         while (newest := await newest_note(self._engine)) is None or newest[0] < size:
             if not await self._run(now=True):
-                raise LedgerError(f"there are no {size} events to sign")
+                raise LedgerError(f"there are no {size} events, or no key to sign them with now")
 
     async def _run(self, *, now: bool) -> int:
         if self.signer is None:
@@ -104,7 +121,7 @@ class Checkpointer:
         row = await driver.fetchrow(_NEWEST)
         if row is None:
             return Tree()
-        newest = _opened(row, signer)
+        newest = _opened(row, await ring_in(driver, signer.public))
         tree = Tree(newest.size, await StoredTree(driver).frontier(newest.size))
         if tree.root() != newest.root:
             raise LedgerError(f"the leaves do not give the root that was signed at {newest.size}")
@@ -125,8 +142,14 @@ class Checkpointer:
     async def _sign(self, driver: Any, tree: Tree, signer: Signer) -> int:
         async with driver.transaction():
             await driver.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            ring = await ring_in(driver, signer.public)
+            _signing.set(ring.keys[-1] == signer.public)
+            if ring.keys[-1] != signer.public:
+                log.error("the log's key was handed over: restart with the new one",
+                          key=ring.keys[-1].id.hex())  # fmt: skip
+                return 0
             row = await driver.fetchrow(_NEWEST)
-            previous = _opened(row, signer) if row else None
+            previous = _opened(row, ring) if row else None
             if previous and previous.size >= tree.size:
                 return 0  # another replica was here, or there is nothing new
             if previous and await StoredTree(driver).root(previous.size) != previous.root:
@@ -141,9 +164,9 @@ class Checkpointer:
         return 1
 
 
-def _opened(row: Any, signer: Signer) -> Checkpoint:
+def _opened(row: Any, ring: KeyRing) -> Checkpoint:
     """Return the checkpoint in *row*, after checking that it is ours."""
-    found = parse_checkpoint(open_note(row["note"], signer.public))
-    if found.size != row["size"] or found.origin != signer.origin:
+    found = ring.open_checkpoint(row["note"])
+    if found.size != row["size"] or found.origin != ring.keys[0].name:
         raise LedgerError(f"the checkpoint of {row['size']} says that it is another's")
     return found

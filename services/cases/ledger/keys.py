@@ -23,8 +23,12 @@ class Signer:
 
     def sign(self, text: str) -> str:
         """Return *text*, which ends in a newline, as a signed note."""
+        return f"{text}\n{self.signature(text)}"
+
+    def signature(self, text: str) -> str:
+        """Return the line that signs *text* in a note."""
         signature = base64.b64encode(self.public.id + self._key.sign(text.encode())).decode()
-        return f"{text}\n— {self.origin} {signature}\n"
+        return f"— {self.origin} {signature}\n"
 
 
 def load_signer(origin: str, path: Path) -> Signer:

@@ -13,10 +13,10 @@ from services.cases.ledger.leaf import LEAF_COLUMNS
 from services.cases.ledger.verifier import (
     Checkpoint,
     IncompleteError,
+    KeyRing,
     TamperedError,
     VerifyKey,
-    open_note,
-    parse_checkpoint,
+    ring_of,
 )
 
 __all__ = ["audit_database"]
@@ -32,6 +32,8 @@ _EVENTS = (
 )
 _CHECKPOINTS = "SELECT size, note FROM cases.checkpoints ORDER BY size"
 _NODES = "SELECT level, index, hash FROM cases.tree_nodes"
+_HANDED_OVER = "SELECT to_regclass('cases.log_handovers') IS NOT NULL"  # an older database
+_HANDOVERS = "SELECT note FROM cases.log_handovers ORDER BY number"
 _COUNTS = "SELECT (SELECT max(position) FROM cases.log_head), (SELECT count(*) FROM cases.leaves)"
 
 
@@ -42,26 +44,33 @@ async def audit_database(
 
     Without *key* the rows are still compared with their leaves, but nothing says who made them.
     """
-    pinned = _pinned(pinned_note, key)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         try:
-            return await _audit(connection, key, pinned)
+            ring = await _ring(connection, key) if key else None
+            return await _audit(connection, ring, _pinned(pinned_note, ring))
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
             raise IncompleteError(f"this database has no such log: {error}") from error
 
 
-def _pinned(note: str | None, key: VerifyKey | None) -> Checkpoint | None:
+async def _ring(connection: Any, key: VerifyKey) -> KeyRing:
+    """Return the keys that have signed this log, of which *key* has to be one."""
+    if not await connection.fetchval(_HANDED_OVER):
+        return KeyRing((key,))
+    return ring_of(key, [row["note"] for row in await connection.fetch(_HANDOVERS)])
+
+
+def _pinned(note: str | None, ring: KeyRing | None) -> Checkpoint | None:
     if note is None:
         return None
-    if key is None:
+    if ring is None:
         raise IncompleteError("a checkpoint can only be compared with its key at hand")
-    return parse_checkpoint(open_note(note, key))
+    return ring.open_checkpoint(note)
 
 
-async def _audit(connection: Any, key: VerifyKey | None, pinned: Checkpoint | None) -> Verdict:
+async def _audit(connection: Any, ring: KeyRing | None, pinned: Checkpoint | None) -> Verdict:
     rows = await connection.fetch(_CHECKPOINTS)
     nodes = {(r["level"], r["index"]): r["hash"] for r in await connection.fetch(_NODES)}
-    audit = Audit(checkpoints_of(rows, key) if key else [], nodes, pinned)
+    audit = Audit(checkpoints_of(rows, ring) if ring else [], nodes, pinned)
     page = await _page(connection, 0, PAGE)
     while page:
         # The server reads the next page while this one is judged.
@@ -77,7 +86,7 @@ async def _audit(connection: Any, key: VerifyKey | None, pinned: Checkpoint | No
         page = await coming
     head, leaves = await connection.fetchrow(_COUNTS)
     verdict = audit.finish(head or 0, leaves)
-    if rows and key is None:
+    if rows and ring is None:
         raise IncompleteError("no key was given, so the signatures were not checked")
     return verdict
 

@@ -9,7 +9,9 @@ needs no network and no database. Exit code 0: intact, 2: tampered with, 3: inco
 
 import base64
 import binascii
+import bisect
 import hashlib
+import itertools
 import json
 import re
 import sys
@@ -25,17 +27,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 __all__ = [
-    "BUNDLE_FORMAT", "EMPTY_ROOT", "Checkpoint", "IncompleteError", "Statement", "TamperedError",
-    "VerifyKey", "leaf_hash", "node_hash", "open_note", "opened_boxes", "parse_checkpoint",
-    "parse_statement", "verify_bundle", "verify_consistency", "verify_inclusion",
+    "BUNDLE_FORMAT", "EMPTY_ROOT", "Checkpoint", "Handover", "IncompleteError", "KeyRing",
+    "Statement", "TamperedError", "VerifyKey", "leaf_hash", "node_hash", "open_note",
+    "opened_boxes", "parse_checkpoint", "parse_statement", "ring_of", "verify_bundle",
+    "verify_consistency", "verify_inclusion",
 ]  # fmt: skip
 
 BUNDLE_FORMAT = "tocsin-bundle/2"
+HANDOVER_FORMAT = "tocsin-log-key/1"
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 ED25519 = b"\x01"  # the algorithm's number in C2SP signed-note
 MAX_FILE = 1 << 30  # of what is read whole, unpacked: a zip bomb ends here
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
-_OWN_PROOF = frozenset({"key.txt", "checkpoint.txt", "statement.txt"})
+_OWN_PROOF = frozenset({"key.txt", "checkpoint.txt", "statement.txt", "handovers.json"})
 _EVIDENCE = re.compile(r"evidence/([0-9a-f-]{36})\.bin")
 
 
@@ -209,6 +213,72 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return found
 
 
+# --- keys that were handed over ---
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The log's key up to ``size``, and the one after it. The note is signed by both."""
+
+    origin: str
+    size: int
+    old: VerifyKey
+    new: VerifyKey
+
+    def text(self) -> str:
+        head = f"{HANDOVER_FORMAT} {self.origin}\nuntil {self.size}\n"
+        return f"{head}from {self.old}\nto {self.new}\n"
+
+
+def _handover(note: str) -> Handover:
+    text = note.rpartition("\n\n")[0] + "\n"
+    try:
+        head, size, old, new, _ = text.split("\n")
+        found = Handover(
+            head.removeprefix(f"{HANDOVER_FORMAT} "),
+            int(size.removeprefix("until ")),
+            VerifyKey.parse(old.removeprefix("from ")),
+            VerifyKey.parse(new.removeprefix("to ")),
+        )
+    except ValueError as error:
+        raise TamperedError("a note that is no handover of a key") from error
+    names = {found.origin, found.old.name, found.new.name}
+    if found.text() != text or len(names) != 1 or found.size < 0:
+        raise TamperedError("a note that is no handover of a key")
+    for key in (found.old, found.new):
+        open_note(note, key)
+    return found
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """The keys of a log, the oldest first, and the size up to which each but the last signed."""
+
+    keys: tuple[VerifyKey, ...]
+    ends: tuple[int, ...] = ()
+
+    def open_checkpoint(self, note: str) -> Checkpoint:
+        """Return the checkpoint in *note*; TamperedError unless the key of its size signed it."""
+        told = parse_checkpoint(note.rpartition("\n\n")[0] + "\n")
+        key = self.keys[bisect.bisect_left(self.ends, told.size)]
+        return parse_checkpoint(open_note(note, key))
+
+
+def ring_of(key: VerifyKey, notes: Sequence[str]) -> KeyRing:
+    """Return the keys of a log of whose keys *key* is one; *notes* are its handovers in order.
+
+    TamperedError when they are no chain, or *key* is not in it.
+    """
+    chain = [_handover(note) for note in notes]
+    for one, next_ in itertools.pairwise(chain):
+        if one.new != next_.old or one.size > next_.size:
+            raise TamperedError("the handovers of the log's keys are no chain")
+    keys = (chain[0].old, *(each.new for each in chain)) if chain else (key,)
+    if key not in keys:
+        raise TamperedError(f"the key {key.id.hex()} is none of those that signed this log")
+    return KeyRing(keys, tuple(each.size for each in chain))
+
+
 # --- bundles ---
 
 
@@ -308,9 +378,12 @@ def _verify_open(bundle: zipfile.ZipFile, key: VerifyKey | None) -> str:
         own = VerifyKey.parse(_read(bundle, "key.txt").decode())
     except ValueError as error:
         raise TamperedError(f"key.txt: {error}") from error
-    if key is not None and own != key:
+    ring = ring_of(own, _handovers(bundle))
+    if ring.keys[-1] != own:
+        raise TamperedError(f"the bundle's key {own.id.hex()} had been handed over")
+    if key is not None and key not in ring.keys:
         raise TamperedError(f"the bundle's key {own.id.hex()} is not the one given")
-    checkpoint = parse_checkpoint(open_note(_read(bundle, "checkpoint.txt").decode(), own))
+    checkpoint = ring.open_checkpoint(_read(bundle, "checkpoint.txt").decode())
     if checkpoint.origin != own.name:
         raise TamperedError(f"a checkpoint of {checkpoint.origin}, not of {own.name}")
     told = parse_statement(open_note(_read(bundle, "statement.txt").decode(), own))
@@ -330,6 +403,15 @@ def _verify_open(bundle: zipfile.ZipFile, key: VerifyKey | None) -> str:
         f" bundle and unchanged; {sum(box is not None for box in sealed)} of {len(sealed)} sealed"
         f" parts open to what was sealed; signed by {whose}"
     )
+
+
+def _handovers(bundle: zipfile.ZipFile) -> list[str]:
+    if "handovers.json" not in bundle.namelist():  # the log has always had this one key
+        return []
+    try:
+        return [str(note) for note in json.loads(_read(bundle, "handovers.json"))]
+    except (ValueError, TypeError) as error:
+        raise TamperedError("handovers.json is no list of notes") from error
 
 
 def opened_boxes(bundle: zipfile.ZipFile) -> list[tuple[Any, list[Any]]]:

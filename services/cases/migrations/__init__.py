@@ -1,3 +1,3 @@
 """The schema of cases; only ever expanded or contracted, never rewritten."""
 
-HEAD = "0013"
+HEAD = "0014"
