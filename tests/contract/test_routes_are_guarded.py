@@ -14,7 +14,8 @@ pytestmark = pytest.mark.contract
 OPEN = {"/livez", "/readyz", "/startupz", "/metrics", "/openapi.json"}
 # A load balancer asks a collector for its health, a webhook's sender for consent: without a key.
 OPEN_OF = {
-    "escalate": {"/v1/case-status/{secret}"},  # a customer's status: the address is the key
+    # A customer's status, the link in a page: the address is the key.
+    "escalate": {"/v1/case-status/{secret}", "/v1/ack/{token}"},
     "notify": {"/v1/feeds/{secret}.ics"},  # calendars send no token: the address is the key
     "ingest": {
         "/services/collector/health",
