@@ -15,6 +15,9 @@ from services.escalate.consumer import (
     CustomersHandler,
     DetectionHandler,
 )
+from services.escalate.doors import api as doors_api
+from services.escalate.doors.maildir import Maildir
+from services.escalate.doors.register import load_doors
 from services.escalate.extension import extend_one
 from services.escalate.migrations import HEAD
 from services.escalate.oncall import api_acknowledge, api_engagements, api_oncall
@@ -27,6 +30,7 @@ from services.escalate.paging import LogChannel, Pager
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.proposal import Policies
 from services.escalate.settings import Settings, load_policies
+from services.escalate.silence import SilenceWatch
 from services.escalate.state import State
 from services.escalate.support import api as support_api
 from services.escalate.support.desk import Desk
@@ -36,10 +40,11 @@ from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume, consume_batches
 from shared.db import create_engine, database_problem
+from shared.errors import UserError
 from shared.http import ServiceState, background, service_app
 from shared.outbox import Relay
 from shared.reconcile import Reconciler
-from shared.settings import require
+from shared.settings import SettingsError, require
 from shared.topology import ESCALATIONS, consumer
 
 __all__ = ["create_app"]
@@ -49,6 +54,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """Return the escalate service; SettingsError when it lacks what it cannot do without."""
     database_url = require(settings, "database_url")
     policies = load_policies(settings)
+    try:
+        doors = load_doors(settings.doors_file)
+    except UserError as error:
+        raise SettingsError(str(error)) from error
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
@@ -106,6 +115,19 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             unacknowledged = Reconciler(
                 "support cases", Watch(engine, desk, clock, went_out).once, 1.0
             )
+            silence = SilenceWatch(
+                engine,
+                policies.directory,
+                log_channel.name,
+                timedelta(minutes=settings.severity_minutes),
+                clock,
+                went_out,
+            )
+            unset = Reconciler("severities", silence.once, 1.0)
+            mails = []
+            if settings.maildir is not None:
+                maildir = Maildir(settings.maildir, engine, desk, doors, clock, went_out)
+                mails.append(Reconciler("maildir", maildir.once, 2.0).run())
             on_detection = DetectionHandler(
                 engine, in_force, log_channel.name, clock, went_out, extensions.wake
             )
@@ -126,6 +148,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 watch.run(),
                 extensions.run(),
                 unacknowledged.run(),
+                unset.run(),
+                *mails,
                 Reconciler("policies", look_at_policies, 2.0).run(),
                 Reconciler("snoozes", wake, 1.0).run(),
                 consume_batches(bus, consumer(DETECTIONS_CONSUMER), on_detection),
@@ -141,6 +165,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     engine=engine,
                     book=book,
                     desk=desk,
+                    doors=doors,
                     clock=clock,
                     links=links,
                     wake=went_out,
@@ -163,4 +188,5 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.include_router(api_oncall.router)
     app.include_router(api_acknowledge.router)
     app.include_router(api_engagements.router)
+    app.include_router(doors_api.router)
     return app

@@ -10,6 +10,7 @@ from services.escalate.gate import on_escalated, on_opened, on_severity_set
 from services.escalate.pages import end_chains
 from services.escalate.proposal import Policies
 from services.escalate.reassessment import note_set, on_scope, on_tenants
+from services.escalate.silence import keep_gate
 from services.escalate.store import close_group, seen_first
 from services.escalate.support.follow import follow
 from services.escalate.triage import triage
@@ -20,6 +21,7 @@ from shared.contracts.cases import (
     IncidentDismissedV1,
     IncidentEscalatedV1,
     IncidentEvent,
+    IncidentMergedV1,
     IncidentOpenedV1,
     IncidentReopenedV1,
     ScopeSetV1,
@@ -50,6 +52,7 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
         IncidentClosedV1,
         IncidentReopenedV1,
         ScopeSetV1,
+        IncidentMergedV1,
     )
 }
 
@@ -137,6 +140,7 @@ class CasesHandler:
         directory = policies.directory
         rules = policies.routing
         await follow(connection, event, now)
+        await keep_gate(connection, event, now)
         match event:
             case IncidentOpenedV1():
                 await on_opened(connection, event)
@@ -150,7 +154,7 @@ class CasesHandler:
             case IncidentDismissedV1() | IncidentClosedV1():
                 await close_group(connection, event.incident_id, now)
                 await end_chains(connection, event.incident_id, "incident over", now)
-            case IncidentReopenedV1():
+            case IncidentReopenedV1() | IncidentMergedV1():
                 pass  # its group stays closed: what comes now is new
             case _:
                 raise AssertionError(f"{event.SUBJECT} is in _UNDERSTOOD without a case")

@@ -73,6 +73,15 @@ class Settings(ServiceSettings):
     smtp_ca_file: Path | None = Field(None, description="instead of the system's authorities")
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
+    severity_minutes: float = Field(
+        15, gt=0, le=1440, description="time to set a severity before the team is reminded"
+    )
+    doors_file: Path | None = Field(
+        None, description="doors of Alertmanager, PagerDuty and mail with their keys' digests"
+    )
+    maildir: Path | None = Field(
+        None, description="a Maildir that a mail server delivers reports to"
+    )
     directory_file: Path | None = Field(None, description="services, tiers, teams; None: shipped")
     severity_policy_file: Path | None = Field(None, description="None: the shipped policy")
     priority_policy_file: Path | None = Field(None, description="None: the shipped policy")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.escalate.doors.register import Register
 from services.escalate.oncall.links import Links
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.support.desk import Desk
@@ -35,6 +36,7 @@ class State(ServiceState):
     engine: AsyncEngine
     book: PolicyBook
     desk: Desk
+    doors: Register
     clock: Clock
     links: Links
     wake: Callable[[], None]
