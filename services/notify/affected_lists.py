@@ -17,7 +17,10 @@ from shared.clock import rfc3339
 from shared.contracts.notify import AffectedCustomersIdentifiedV1
 from shared.ids import derived_id
 
-__all__ = ["compile_list", "explain", "explain_resolution", "listed_tenants", "newest_list"]
+__all__ = [
+    "compile_list", "explain", "explain_resolution", "list_nobody", "listed_tenants",
+    "newest_list",
+]  # fmt: skip
 
 _NEWEST = text(
     "SELECT list_id, version, scope_version, inventory_version, state FROM affected_lists"
@@ -35,9 +38,9 @@ LISTED_TENANTS = 5_000  # in a message; the counts are of all, the API has the w
 
 _INSERT = text(
     "INSERT INTO affected_lists (list_id, incident_id, version, scope_version, inventory_version,"
-    " state, compiled_by, compiled_at, confirmed, probable, possible, warnings)"
+    " state, compiled_by, compiled_at, confirmed, probable, possible, warnings, nobody_reason)"
     " VALUES (:list, :incident, :version, :scope_version, :inventory, 'compiled', :by, :at,"
-    " :confirmed, :probable, :possible, :warnings)"
+    " :confirmed, :probable, :possible, :warnings, :nobody)"
 )
 _INSERT_TENANT = text(
     "INSERT INTO affected_tenants (list_id, tenant, change, confidence, explanation)"
@@ -85,6 +88,7 @@ async def compile_list(
             "by": record.set_by,
             "at": at,
             "warnings": json.dumps(found.warnings),
+            "nobody": None,
             **counts,
         },
     )
@@ -98,6 +102,53 @@ async def compile_list(
         version=version,
         inventory_version=inventory.version,
         tenants=[affected.tenant for affected in found.tenants[:LISTED_TENANTS]],
+        **counts,
+    )
+
+
+async def list_nobody(
+    connection: AsyncConnection,
+    incident_id: UUID,
+    inventory_version: str,
+    reason: str,
+    by: str,
+    at: datetime,
+) -> AffectedCustomersIdentifiedV1:
+    """Write version n+1 with nobody on it, for *reason* (R34); whoever was on n is removed.
+
+    The caller holds the incident's lock and has stored the inventory.
+    """
+    last = await newest_list(connection, incident_id)
+    before = await listed_tenants(connection, last.list_id) if last else {}
+    version = last.version + 1 if last else 1
+    list_id = derived_id("affected-list", incident_id, version)
+    counts = {confidence.value: 0 for confidence in Confidence}
+    await connection.execute(_SUPERSEDE, {"incident": incident_id})
+    await connection.execute(
+        _INSERT,
+        {
+            "list": list_id,
+            "incident": incident_id,
+            "version": version,
+            "scope_version": last.scope_version if last else 0,
+            "inventory": inventory_version,
+            "by": by,
+            "at": at,
+            "warnings": "[]",
+            "nobody": reason,
+            **counts,
+        },
+    )
+    if rows := _removed(list_id, set(before), before):
+        await connection.execute(_INSERT_TENANT, rows)
+    return AffectedCustomersIdentifiedV1(
+        event_id=derived_id("affected-list-identified", list_id),
+        occurred_at=at,
+        list_id=list_id,
+        incident_id=incident_id,
+        version=version,
+        inventory_version=inventory_version,
+        tenants=[],
         **counts,
     )
 
@@ -118,7 +169,13 @@ def _rows(
         for affected in found.tenants
     ]
     gone = set(before) - {affected.tenant for affected in found.tenants}
-    rows += [
+    return rows + _removed(list_id, gone, before)
+
+
+def _removed(
+    list_id: UUID, gone: set[str], before: Mapping[str, tuple[Confidence, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    return [
         {
             "list": list_id,
             "tenant": tenant,
@@ -128,7 +185,6 @@ def _rows(
         }
         for tenant in sorted(gone)
     ]
-    return rows
 
 
 def explain(affected: AffectedTenant) -> dict[str, Any]:

@@ -23,7 +23,8 @@ router = APIRouter(tags=["affected customers"])
 
 _COLUMNS = (
     "list_id, incident_id, version, scope_version, inventory_version, state, compiled_by,"
-    " compiled_at, approved_by, approved_at, notified_at, confirmed, probable, possible, warnings"
+    " compiled_at, approved_by, approved_at, notified_at, confirmed, probable, possible, warnings,"
+    " nobody_reason"
 )
 _LISTS = text(
     f"SELECT {_COLUMNS} FROM affected_lists"  # noqa: S608 - a constant
@@ -35,7 +36,10 @@ _CHANGES = text(
 )
 _TENANTS = text(
     "SELECT t.tenant, t.change, t.explanation, EXISTS (SELECT 1 FROM notifications n"
-    "   WHERE n.incident_id = :incident AND n.tenant = t.tenant AND n.state = 'sent') AS told"
+    "   WHERE n.incident_id = :incident AND n.tenant = t.tenant"
+    "   AND n.state = 'sent' AND n.kind = 'notice') AS told,"
+    " EXISTS (SELECT 1 FROM notifications n WHERE n.incident_id = :incident"
+    "   AND n.tenant = t.tenant AND n.kind = 'correction') AS corrected"
     " FROM affected_tenants t WHERE t.list_id = :list AND t.tenant > :after"
     " ORDER BY t.tenant LIMIT :limit"
 )
@@ -43,6 +47,16 @@ _OBLIGATIONS = text(
     "SELECT DISTINCT ON (obligation_id) obligation_id, revision, detail, computed_at"
     " FROM obligations WHERE incident_id = :incident ORDER BY obligation_id, revision DESC"
 )
+
+
+class ApproveBody(BaseModel):
+    """Nothing, but for a list that names nobody."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    nobody_reason: str | None = Field(
+        None, max_length=2000, description="why no customer is affected (R34)"
+    )
 
 
 class NoticeBody(BaseModel):
@@ -86,7 +100,13 @@ async def affected_list(
         "changes": {"added": 0, "unchanged": 0, "removed": 0, **{c.change: c.n for c in changes}},
         "tenants": [
             # A tenant that was told and is not on the list any more is owed a correction (§5).
-            {"tenant": t.tenant, "change": t.change, "told": t.told, **json.loads(t.explanation)}
+            {
+                "tenant": t.tenant,
+                "change": t.change,
+                "told": t.told,
+                "corrected": t.corrected,
+                **json.loads(t.explanation),
+            }
             for t in tenants
         ],
         "next_after": tenants[-1].tenant if len(tenants) == limit else None,
@@ -98,20 +118,26 @@ async def approve_list(
     request: Request,
     list_id: UUID,
     principal: Annotated[Principal, allow(Role.INCIDENT_COMMUNICATIONS)],
+    body: ApproveBody | None = None,
 ) -> dict[str, Any]:
     state = request.state
     async with state.engine.begin() as connection:
-        created = await approve(
+        made = await approve(
             connection,
             list_id,
             by=principal.id,
             at=state.clock(),
             keeper=state.keeper,
             operator_name=state.settings.operator_name,
+            nobody_reason=body.nobody_reason if body else None,
         )
         row = (await connection.execute(_LIST, {"list": list_id})).one()
     state.wake()
-    return {**_list(row), "notifications_created": created}
+    return {
+        **_list(row),
+        "notifications_created": made.notices,
+        "corrections_created": made.corrections,
+    }
 
 
 @router.get("/v1/incidents/{incident_id}/notice", summary="The notice as it would be sent now")
@@ -195,4 +221,5 @@ def _list(row: Any) -> dict[str, Any]:
             "possible": row.possible,
         },
         "warnings": json.loads(row.warnings),
+        "nobody_reason": row.nobody_reason,
     }

@@ -1,6 +1,6 @@
 """Notify's composition root."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -8,11 +8,14 @@ from fastapi import FastAPI
 from services.notify import (
     api,
     api_board,
+    api_corrections,
     api_deliveries,
     api_obligation_steps,
     api_obligations,
+    api_portal,
     api_scopes,
 )
+from services.notify.bounce_drop import BounceReader, smtp_drop
 from services.notify.consumer import DURABLE, CasesConsumer
 from services.notify.dispatcher import Dispatcher
 from services.notify.email import EmailChannel
@@ -41,7 +44,11 @@ __all__ = ["create_app"]
 
 
 def create_app(
-    settings: Settings, *, clock: Clock = utc_now, resolve: Resolver = system_resolver
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    resolve: Resolver = system_resolver,
+    on_bounce_port: Callable[[int | None], None] = lambda _: None,
 ) -> FastAPI:
     """Return the notify service; SettingsError when it lacks what it cannot do without."""
     database_url = require(settings, "database_url")
@@ -93,14 +100,24 @@ def create_app(
             alarm_clock = AlarmClock(engine, clock, outbox.wake)
             alarms = Reconciler("obligation-alarms", alarm_clock.ring, settings.alarm_seconds)
             inventory = Reconciler("inventory", keeper.refresh, 2)
-            async with background(
-                inventory.run(),
-                outbox.run(),
-                scopes.run(),
-                alarms.run(),
-                *(worker.run() for worker in workers),
-                consume(bus, consumer(DURABLE), cases.handle),
+            reader = BounceReader(
+                engine, clock, settings.bounce_address or "", settings.bounce_maildir, wake
+            )
+            maildir = Reconciler("bounces", reader.read_maildir, 5)
+            drop = smtp_drop(reader, settings.bounce_smtp_host, settings.bounce_smtp_port)
+            async with (
+                drop as bounce_port,
+                background(
+                    inventory.run(),
+                    outbox.run(),
+                    scopes.run(),
+                    alarms.run(),
+                    maildir.run(),
+                    *(worker.run() for worker in workers),
+                    consume(bus, consumer(DURABLE), cases.handle),
+                ),
             ):
+                on_bounce_port(bounce_port)
                 yield State(
                     checks={
                         "database": lambda: database_problem(engine, "notify", HEAD),
@@ -132,6 +149,8 @@ def create_app(
         api_board.router,
         api_scopes.router,
         api_deliveries.router,
+        api_corrections.router,
+        api_portal.router,
     ):
         app.include_router(router)
     return app

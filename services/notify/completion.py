@@ -14,13 +14,14 @@ __all__ = ["complete_lists"]
 # Asked after every sending, so the cheap question comes first.
 _UNDER_WAY = text(
     "SELECT EXISTS (SELECT 1 FROM notifications"
-    " WHERE incident_id = :incident AND state IN ('pending', 'sending'))"
+    " WHERE incident_id = :incident AND kind = 'notice' AND state IN ('pending', 'sending'))"
 )
 _COMPLETE = text(
     """
     WITH channels AS (
         SELECT tenant, channel, bool_or(state = 'sent') AS sent FROM notifications
-        WHERE incident_id = :incident GROUP BY tenant, channel
+        WHERE incident_id = :incident AND kind = 'notice' AND state <> 'withdrawn'
+        GROUP BY tenant, channel
     ), told AS (
         SELECT tenant, bool_and(sent) AS complete, count(*) AS messages
         FROM channels GROUP BY tenant
@@ -30,7 +31,7 @@ _COMPLETE = text(
       AND NOT EXISTS (
         SELECT 1 FROM affected_tenants t LEFT JOIN told USING (tenant)
         WHERE t.list_id = l.list_id AND t.change <> 'removed' AND told.complete IS NOT TRUE)
-    RETURNING l.list_id, l.version,
+    RETURNING l.list_id, l.version, l.nobody_reason,
       (SELECT count(*) FROM affected_tenants t
        WHERE t.list_id = l.list_id AND t.change <> 'removed') AS tenants,
       (SELECT coalesce(sum(told.messages), 0) FROM affected_tenants t JOIN told USING (tenant)
@@ -60,6 +61,7 @@ async def complete_lists(
             tenants=row.tenants,
             sent=row.sent,
             completed_at=at,
+            nobody_reason=row.nobody_reason or "",
         )
         for row in sorted(rows, key=lambda row: row.version)
     ]

@@ -7,8 +7,9 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.notify import incidents
+from services.notify import incidents, ledger
 from services.notify.affected_lists import compile_list
+from services.notify.corrections import draft
 from services.notify.incidents import Incident, ScopeRecord
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.obligations.book import ObligationBook
@@ -19,10 +20,14 @@ from shared.consume import Delivery, TransientError
 from shared.contracts.base import Contract, ContractError
 from shared.contracts.cases import (
     ClockSetV1,
+    ConfirmationRetractedV1,
     IncidentConfirmedV1,
     IncidentContainedV1,
     IncidentDismissedV1,
     IncidentEvent,
+    IncidentMergedV1,
+    IncidentReopenedV1,
+    IncidentUnmergedV1,
     ScopeSetV1,
 )
 from shared.db import is_transient
@@ -37,11 +42,26 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
     contract.SUBJECT: contract
     for contract in (
         ClockSetV1,
+        ConfirmationRetractedV1,
         IncidentConfirmedV1,
         IncidentContainedV1,
         IncidentDismissedV1,
+        IncidentMergedV1,
+        IncidentReopenedV1,
+        IncidentUnmergedV1,
         ScopeSetV1,
     )
+}
+
+# States of cases in which the verdict stands; all others are before one.
+_STATES = {
+    "confirmed": "confirmed",
+    "contained": "confirmed",
+    "eradicated": "confirmed",
+    "recovered": "confirmed",
+    "in_review": "confirmed",
+    "closed": "confirmed",
+    "false_positive": "dismissed",
 }
 
 
@@ -111,11 +131,47 @@ class CasesConsumer:
             case IncidentContainedV1():
                 await incidents.note(connection, event, facts={"contained_at": event.contained_at})
             case IncidentDismissedV1():
-                await incidents.note(connection, event, state="dismissed")
+                await self._taken_back(connection, event, "dismissed")
+            case ConfirmationRetractedV1():
+                await self._taken_back(connection, event, "retracted")
+            case IncidentMergedV1():
+                await self._merged(connection, event)
+            case IncidentUnmergedV1():
+                await incidents.note(connection, event, state=_STATES.get(event.state, "open"))
+            case IncidentReopenedV1():
+                # Under investigation again: nothing is signed until it is confirmed again.
+                await incidents.note(connection, event, state="open")
             case ScopeSetV1():
                 await self._scope_set(connection, event)
             case _:
                 raise ContractError(f"no handler of {event.SUBJECT}")
+
+    async def _taken_back(
+        self, connection: AsyncConnection, event: IncidentEvent, state: str
+    ) -> None:
+        """What has not left stays here; what was told is owed a correction, and nothing else is."""
+        at = self._clock()
+        incident = await incidents.note(connection, event, state=state)
+        if incident.state != state:
+            return  # a later message has told otherwise already
+        await ledger.withdraw(connection, incident.id)
+        await draft(connection, incident.id, "no_incident", by=event.actor, at=at)
+        await self._publish(connection, await self._book.evaluate(connection, incident, at))
+
+    async def _merged(self, connection: AsyncConnection, event: IncidentMergedV1) -> None:
+        """Signed notices still go out; no more are signed, and those told learn the new number."""
+        incident = await incidents.note(connection, event, state="merged")
+        if incident.state != "merged":
+            return
+        target = await incidents.find(connection, event.target_id)
+        await draft(
+            connection,
+            incident.id,
+            "merged",
+            by=event.actor,
+            at=self._clock(),
+            other_number=target.number if target else "",
+        )
 
     async def _scope_set(self, connection: AsyncConnection, event: ScopeSetV1) -> None:
         incident = await incidents.note(connection, event)

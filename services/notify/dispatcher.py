@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, cast
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.notify import incidents, ledger
 from services.notify.channel import Channel, DeliveryError, Proof
 from services.notify.completion import complete_lists
+from services.notify.correction_text import REASONS
 from services.notify.ledger import Lease
 from services.notify.obligations.book import ObligationBook
 from services.notify.obligations.steps import owed_to_tenant
@@ -25,7 +27,7 @@ from services.notify.schedule import delay_after
 from shared.clock import Clock
 from shared.cloudevents import outgoing
 from shared.contracts.base import Contract
-from shared.contracts.notify import NotificationSentV1
+from shared.contracts.notify import NotificationCorrectedV1, NotificationSentV1
 from shared.db import is_transient
 from shared.ids import derived_id, jitter
 from shared.outbox import enqueue
@@ -91,7 +93,10 @@ class Dispatcher:
             if await ledger.finish_sent(connection, lease, proof, now):
                 done = await complete_lists(connection, lease.notification.incident_id, now)
                 told: list[Contract] = [self._sent(lease, proof), *done]
-                told += await self._met(connection, lease, now)
+                if lease.supersedes is not None:
+                    told.append(_corrected(lease, lease.supersedes, now))
+                else:
+                    told += await self._met(connection, lease, now)
                 if done and incident is not None:  # the customers' own clocks start now
                     told += await self._book.evaluate(connection, incident, now)
                 await enqueue(connection, [outgoing(c, source="notify") for c in told])
@@ -144,6 +149,20 @@ class Dispatcher:
             answer=error.answer,
             again=again and again.isoformat(),
         )
+
+
+def _corrected(lease: Lease, supersedes: UUID, at: datetime) -> NotificationCorrectedV1:
+    notification = lease.notification
+    return NotificationCorrectedV1(
+        event_id=derived_id("notification-corrected", notification.id),
+        occurred_at=at,
+        notification_id=notification.id,
+        supersedes=supersedes,
+        incident_id=notification.incident_id,
+        tenant=notification.tenant,
+        reason=REASONS[lease.why or "content"],
+        sent_at=at,
+    )
 
 
 def shown_recipient(recipient: str) -> str:

@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from aiosmtplib import SMTP
 from aiosmtplib.errors import SMTPException, SMTPResponseException
 
+from services.notify.bounces import return_path
 from services.notify.channel import DeliveryError, Notification, Proof
 from services.notify.settings import Settings
 
@@ -84,7 +85,9 @@ class EmailChannel:
 
     async def _deliver(self, client: SMTP, notification: Notification, waiting: list[str]) -> Proof:
         message = mail(notification, self._settings.sender)
-        await client.mail(message["From"].addresses[0].addr_spec)
+        back = self._settings.bounce_address
+        sender = message["From"].addresses[0].addr_spec
+        await client.mail(return_path(back, notification.id) if back else sender)
         taken: list[str] = []
         replies: dict[str, str] = {}
         deferred = False

@@ -22,7 +22,7 @@ _NOTE = text(
     "INSERT INTO incidents (incident_id, number, facts) VALUES (:id, :number, '{}')"
     " ON CONFLICT DO NOTHING"
 )
-_FIND = "SELECT number, state, facts FROM incidents WHERE incident_id = :id"
+_FIND = "SELECT number, state, facts, held FROM incidents WHERE incident_id = :id"
 _UPDATE = text(
     "UPDATE incidents SET number = :number, state = :state, facts = :facts WHERE incident_id = :id"
 )
@@ -51,6 +51,8 @@ class Incident:
     number: str
     state: str
     facts: Mapping[str, Any]
+    held: bool = False
+    """Legal holds all communication about it."""
 
     def instant(self, name: str) -> datetime | None:
         given = self.facts.get(name)
@@ -87,7 +89,7 @@ async def _incident(
     row = (await connection.execute(query, {"id": incident_id})).one_or_none()
     if row is None:
         return None
-    return Incident(incident_id, row.number, row.state, json.loads(row.facts))
+    return Incident(incident_id, row.number, row.state, json.loads(row.facts), row.held)
 
 
 async def note(
@@ -114,7 +116,7 @@ async def note(
     now = newest.pop("state", known.state)
     plain = {k: rfc3339(v) if isinstance(v, datetime) else v for k, v in newest.items()}
     facts_now = {**known.facts, **plain, _VERSIONS: versions}
-    incident = Incident(known.id, event.number, now, facts_now)
+    incident = Incident(known.id, event.number, now, facts_now, known.held)
     document = json.dumps(dict(incident.facts))
     await connection.execute(_UPDATE, {**values, "state": incident.state, "facts": document})
     return incident

@@ -57,9 +57,13 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contacts:
-    """The tenant's administrators and privacy contact, and its system."""
+    """The tenant's administrators and privacy contact, and its system.
+
+    ``alternates`` are written to when mail to the others comes back.
+    """
 
     emails: tuple[str, ...] = ()
+    alternates: tuple[str, ...] = ()
     webhook: Webhook | None = None
 
 

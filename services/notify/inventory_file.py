@@ -203,16 +203,22 @@ def _contacts(tenant: Fields, name: str, stored: bool) -> Contacts:
     # An affected tenant that nobody can tell would be a silent drop (I12).
     if node is None:
         raise LineError(tenant.line, f"tenant {name!r} has no contacts")
-    given = fields(node, f"contacts of {name!r}", ("email", "webhook"))
-    emails = given.texts("email")
-    for email, line in emails:
+    given = fields(node, f"contacts of {name!r}", ("email", "alternate_email", "webhook"))
+    emails, others = given.texts("email"), given.texts("alternate_email")
+    for email, line in (*emails, *others):
         if not _EMAIL.fullmatch(email):
             raise LineError(line, f"contacts of {name!r}: {email!r} is not an e-mail address")
     hook = given.table("webhook")
     if not emails and hook is None:
         raise LineError(given.line, f"tenant {name!r} has neither e-mail nor webhook")
     unique = tuple(dict.fromkeys(email for email, _ in emails))
-    return Contacts(emails=unique, webhook=_webhook(hook, name, stored) if hook else None)
+    if others and not emails:
+        raise LineError(others[0][1], f"tenant {name!r} has an alternate e-mail but no e-mail")
+    return Contacts(
+        emails=unique,
+        alternates=tuple(dict.fromkeys(email for email, _ in others if email not in unique)),
+        webhook=_webhook(hook, name, stored) if hook else None,
+    )
 
 
 def _webhook(node: Node, name: str, stored: bool) -> Webhook:
@@ -332,6 +338,7 @@ def _tenant_json(tenant: Tenant) -> dict[str, Any]:
         capacities=sorted(tenant.capacities or ()),
         contacts=_some(
             email=list(tenant.contacts.emails),
+            alternate_email=list(tenant.contacts.alternates),
             webhook=_some(url=hook.url, secret_ref=hook.secret_ref) if hook else None,
         ),
         contract=[

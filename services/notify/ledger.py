@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.channel import DeliveryError, Notification, Proof
 
-__all__ = ["Lease", "finish_failed", "finish_sent", "take", "try_again"]
+__all__ = ["Lease", "finish_failed", "finish_sent", "replay", "take", "try_again", "withdraw"]
 
 # SKIP LOCKED: two instances never take the same row. A lease that ran out is taken anew, under a
 # higher fence, so that the first holder, if it still lives, cannot write its outcome over ours.
@@ -21,11 +21,13 @@ _TAKE = text(
         lease_until = :until
     WHERE notification_id = (
         SELECT notification_id FROM notifications
-        WHERE (state = 'pending' AND next_attempt_at <= :now)
-           OR (state = 'sending' AND lease_until <= :now)
+        WHERE ((state = 'pending' AND next_attempt_at <= :now)
+            OR (state = 'sending' AND lease_until <= :now))
+          -- Legal holds an incident's communication as a whole (I8).
+          AND incident_id NOT IN (SELECT incident_id FROM incidents WHERE held)
         ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING notification_id, incident_id, tenant, channel, recipients, content, created_at,
-        accepted, fence, attempt
+        accepted, fence, attempt, why, supersedes
     """
 )
 _BEGIN = text(
@@ -37,17 +39,30 @@ _END = text(
     " recipients = :recipients WHERE notification_id = :id AND fence = :fence"
 )
 _SENT = text(
-    "UPDATE notifications SET state = 'sent', sent_at = :now, proof = :answer, last_error = NULL,"
-    " lease_until = NULL WHERE notification_id = :id AND fence = :fence AND state = 'sending'"
+    "UPDATE notifications SET state = 'sent', sent_at = coalesce(sent_at, :now), proof = :answer,"
+    " last_error = NULL, lease_until = NULL WHERE notification_id = :id"
+    " AND fence = :fence AND state = 'sending'"
 )
 _NOT_SENT = text(
-    "UPDATE notifications SET state = :state, next_attempt_at = :next, last_error = :answer,"
+    # A notice that was on its way when the verdict fell is not tried again.
+    "UPDATE notifications SET state = CASE WHEN kind = 'notice' AND EXISTS (SELECT 1 FROM incidents"
+    " i WHERE i.incident_id = notifications.incident_id AND i.state IN ('dismissed', 'retracted'))"
+    " THEN 'withdrawn' ELSE :state END, next_attempt_at = :next, last_error = :answer,"
     " lease_until = NULL, accepted = :accepted"
     " WHERE notification_id = :id AND fence = :fence AND state = 'sending'"
 )
 _AGAIN = text(
     "UPDATE notifications SET state = 'pending', attempt = 0, next_attempt_at = :now"
     " WHERE notification_id = :id AND state = 'failed'"
+)
+
+_REPLAY = text(
+    "UPDATE notifications SET state = 'pending', attempt = 0, next_attempt_at = :now"
+    " WHERE notification_id = :id AND state = 'sent' AND channel = 'webhook'"
+)
+_WITHDRAW = text(
+    "UPDATE notifications SET state = 'withdrawn' WHERE incident_id = :incident"
+    " AND kind = 'notice' AND state IN ('pending', 'failed') AND sent_at IS NULL"
 )
 
 
@@ -59,6 +74,8 @@ class Lease:
     channel: str
     fence: int
     attempt: int
+    why: str | None = None
+    supersedes: UUID | None = None
 
 
 async def take(connection: AsyncConnection, now: datetime, length: timedelta) -> Lease | None:
@@ -84,7 +101,12 @@ async def take(connection: AsyncConnection, now: datetime, length: timedelta) ->
         accepted=json.loads(row.accepted),
     )
     return Lease(
-        notification=notification, channel=row.channel, fence=row.fence, attempt=row.attempt
+        notification=notification,
+        channel=row.channel,
+        fence=row.fence,
+        attempt=row.attempt,
+        why=row.why,
+        supersedes=row.supersedes,
     )
 
 
@@ -130,6 +152,17 @@ async def try_again(connection: AsyncConnection, notification_id: UUID, now: dat
     """Give a failed notification a new schedule, under its same id; False if it has not failed."""
     done = await connection.execute(_AGAIN, {"id": notification_id, "now": now})
     return done.rowcount == 1
+
+
+async def replay(connection: AsyncConnection, notification_id: UUID, now: datetime) -> bool:
+    """Post a webhook that was sent once more, under its same id; False if it is none such."""
+    done = await connection.execute(_REPLAY, {"id": notification_id, "now": now})
+    return done.rowcount == 1
+
+
+async def withdraw(connection: AsyncConnection, incident_id: UUID) -> int:
+    """Take back the notices of an incident that have not left; return how many."""
+    return (await connection.execute(_WITHDRAW, {"incident": incident_id})).rowcount
 
 
 def storable(answer: str) -> str:

@@ -21,8 +21,8 @@ from shared.clock import rfc3339
 from shared.yaml_lines import fields, read
 
 __all__ = [
-    "REQUIRED", "Content", "MissingFieldsError", "Subject", "complete", "missing", "render",
-    "standing_text", "template_digest",
+    "MAX_TEXT", "REQUIRED", "Content", "MissingFieldsError", "Subject", "complete", "environment",
+    "missing", "printable", "render", "standing_text", "template_digest",
 ]  # fmt: skip
 
 REQUIRED = (
@@ -80,7 +80,9 @@ def template_digest() -> str:
 def standing_text() -> Mapping[str, str]:
     """Return what a notice says where nobody wrote something for the incident."""
     text = _TEMPLATES.joinpath("standing_text.yml").read_text("utf-8")
-    keys = ("actions_taken", "actions_taken_contained", "suggested_actions", "next_update")
+    notice = ("actions_taken", "actions_taken_contained", "suggested_actions", "next_update")
+    corrections = ("not_affected", "no_incident", "merged")
+    keys = (*notice, *(f"correction_{why}" for why in corrections))
     given = fields(read(text), "standing text", ("version", *keys))
     return {key: given.text_or_none(key) or "" for key in keys}
 
@@ -109,7 +111,8 @@ def missing(notice: Mapping[str, str]) -> tuple[str, ...]:
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
+def environment() -> ImmutableSandboxedEnvironment:
+    """Return where templates run: no attribute of Python's, nothing to change (§5.3)."""
     # Plain text, so nothing is escaped; the sandbox is for the day operators bring templates.
     return ImmutableSandboxedEnvironment(
         autoescape=False,
@@ -122,7 +125,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 @cache
 def _template() -> Any:
-    return _environment().from_string(_source())
+    return environment().from_string(_source())
 
 
 def render(
@@ -143,7 +146,7 @@ def render(
         "data_classes": list(subject.data_classes),
         "confidence": subject.confidence,
     }
-    words = {name: _printable(notice[name]) for name in REQUIRED}
+    words = {name: printable(notice[name]) for name in REQUIRED}
     text = _template().render(
         **words,
         **shown,
@@ -169,7 +172,7 @@ def render(
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return *text* without control and direction characters (§5.3): they only ever mislead."""
     kept = (c if c.isprintable() or c == "\n" else " " for c in text.replace("\r\n", "\n"))
     return "".join(kept).strip()

@@ -2,9 +2,9 @@
 
 from email.utils import parseaddr
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from shared.egress import AllowList
 from shared.settings import ServiceSettings
@@ -56,6 +56,15 @@ class Settings(ServiceSettings):
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
 
+    bounce_address: str | None = Field(
+        None, description="return path of notices; bounces come to it, the notice's id after a +"
+    )
+    bounce_smtp_host: str = Field("127.0.0.1", description="where the drop listens for bounces")
+    bounce_smtp_port: int | None = Field(
+        None, ge=0, le=65535, description="null: no drop; the relay routes bounce_address to it"
+    )
+    bounce_maildir: Path | None = Field(None, description="a Maildir that bounces arrive in")
+
     webhook_secrets_file: Path | None = Field(
         None, description="JSON: secret_ref of the inventory → whsec_…; read at each sending"
     )
@@ -75,9 +84,16 @@ class Settings(ServiceSettings):
         AllowList.parse(entries)
         return entries
 
-    @field_validator("sender")
+    @model_validator(mode="after")
+    def _bounces(self) -> Self:
+        drop = self.bounce_smtp_port is not None or self.bounce_maildir is not None
+        if drop and self.bounce_address is None:
+            raise ValueError("bounces arrive only where bounce_address is set")
+        return self
+
+    @field_validator("sender", "bounce_address")
     @classmethod
-    def _sender(cls, sender: str) -> str:
-        if "@" not in parseaddr(sender)[1]:
+    def _sender(cls, sender: str | None) -> str | None:
+        if sender is not None and "@" not in parseaddr(sender)[1]:
             raise ValueError(f"{sender!r} is not an e-mail address")
         return sender

@@ -87,6 +87,7 @@ class CustomersNotifiedV1(Contract):
     tenants: int
     sent: int
     completed_at: Instant
+    nobody_reason: str = Field("", description="why no customer is affected, if none is (R34)")
 
     @property
     def about(self) -> str:

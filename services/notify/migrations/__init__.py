@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0003"
+HEAD = "0004"

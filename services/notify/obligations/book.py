@@ -65,6 +65,8 @@ class ObligationBook:
 
         The caller holds the incident's lock.
         """
+        if incident.state in ("dismissed", "retracted"):
+            return await self._take_back(connection, incident.id, at)
         if incident.state != "confirmed":
             return []
         parties = await self._parties(connection, incident.id)
@@ -91,6 +93,25 @@ class ObligationBook:
             if message is not None:
                 messages.append(message)
         await refresh_board(connection, incident.id, changed)
+        return messages
+
+    async def _take_back(
+        self, connection: AsyncConnection, incident_id: UUID, at: datetime
+    ) -> list[ObligationIdentifiedV1]:
+        """Leave what was owed to a person's decision: the verdict it stood on was taken back."""
+        rows = (await connection.execute(_CURRENT, {"incident": incident_id})).all()
+        current = {row.obligation_id: row for row in rows}
+        changed: dict[UUID, Obligation] = {}
+        messages = []
+        for key, row in current.items():
+            why = "the confirmation was taken back"
+            obligation = withdrawn(parse_obligation(json.loads(row.detail)), why)
+            revised, message = await _revise(connection, incident_id, key, obligation, current, at)
+            if revised:
+                changed[key] = obligation
+            if message is not None:
+                messages.append(message)
+        await refresh_board(connection, incident_id, changed)
         return messages
 
     async def _parties(

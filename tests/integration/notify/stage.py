@@ -15,7 +15,13 @@ from shared.bus import Bus
 from shared.clock import utc_now
 from shared.cloudevents import outgoing
 from shared.contracts.base import Contract
-from shared.contracts.cases import ClockSetV1, IncidentConfirmedV1, Scope, ScopeSetV1
+from shared.contracts.cases import (
+    ClockSetV1,
+    IncidentConfirmedV1,
+    IncidentEvent,
+    Scope,
+    ScopeSetV1,
+)
 from shared.ids import uuid7
 from tests.support.smtp_sink import SmtpSink
 from tests.support.waiting import until
@@ -104,9 +110,10 @@ class Stage:
     @asynccontextmanager
     async def running(self, **overrides: Any) -> AsyncIterator["Desk"]:
         """Yield the service running with its inventory loaded."""
-        app = create_app(self.settings(**overrides), clock=self.clock)
+        ports: list[int | None] = []
+        app = create_app(self.settings(**overrides), clock=self.clock, on_bounce_port=ports.append)
         async with self.world.running(app) as client:
-            desk = Desk(self.world, client)
+            desk = Desk(self.world, client, ports[0])
             yield desk
 
     async def say(self, *contracts: Contract) -> None:
@@ -184,11 +191,29 @@ def clock_set(incident_id: UUID, version: int, clock: str, instant: datetime) ->
     )
 
 
+def told_by_cases(
+    contract: type[IncidentEvent], incident_id: UUID, version: int, **values: Any
+) -> IncidentEvent:
+    """Return another message of cases about the incident, by sam."""
+    return contract(
+        event_id=uuid7(),
+        occurred_at=utc_now(),
+        incident_id=incident_id,
+        number="TOCSIN-2026-0001",
+        version=version,
+        position=version,
+        actor="sam",
+        **values,
+    )
+
+
 class Desk:
     """People at notify's API."""
 
-    def __init__(self, world: World, client: httpx.AsyncClient) -> None:
-        self.world, self.client = world, client
+    def __init__(
+        self, world: World, client: httpx.AsyncClient, bounce_port: int | None = None
+    ) -> None:
+        self.world, self.client, self.bounce_port = world, client, bounce_port
 
     async def call(
         self,
@@ -211,6 +236,14 @@ class Desk:
         answer = await self.call("POST", path, role=role, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    async def portal(
+        self, method: str, path: str, tenant: str | None, who: str = "pat"
+    ) -> httpx.Response:
+        """Call as a contact of *tenant*."""
+        token = self.world.token(who, "customer_contact", tenant=tenant)
+        headers = {"Authorization": f"Bearer {token}"}
+        return await self.client.request(method, f"/v1/portal/notices{path}", headers=headers)
 
     async def newest_list(self, incident_id: UUID, version: int = 1) -> dict[str, Any]:
         """Return the list once there is one of *version*."""

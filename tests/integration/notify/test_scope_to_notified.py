@@ -255,9 +255,13 @@ async def test_nobody_affected_is_a_result_too(stage: Stage) -> None:
         await stage.say(confirmed(incident), scoped(incident, "gone"))
         listed = await desk.newest_list(incident)
         assert listed["warnings"] == ["The inventory knows no server 'gone'."]
-        await desk.approve(listed["list_id"])
+        bare = await desk.approve(listed["list_id"])
+        assert [u["code"] for u in bare.json()["unmet"]] == ["reason_missing"]
+        reason = {"nobody_reason": "The server was taken out of service in January."}
+        await desk.post(f"/v1/affected-lists/{listed['list_id']}/approve", reason)
         (done,) = await until(lambda: stage.published(incident, CustomersNotifiedV1))
         assert (done.tenants, done.sent) == (0, 0)
+        assert done.nobody_reason == reason["nobody_reason"]
 
 
 async def test_a_bad_new_inventory_is_shown_and_the_running_one_stays(stage: Stage) -> None:
