@@ -34,6 +34,8 @@ _SUPERSEDE = text(
     "UPDATE affected_lists SET state = 'superseded'"
     " WHERE incident_id = :incident AND state = 'compiled'"
 )
+SHOWN_MATCHES = 100  # of one tenant, the surest first
+SHOWN_TENANTS = 1_000  # in a preview; the counts are of all
 LISTED_TENANTS = 5_000  # in a message; the counts are of all, the API has the whole list
 
 _INSERT = text(
@@ -189,11 +191,19 @@ def _removed(
 
 def explain(affected: AffectedTenant) -> dict[str, Any]:
     """Return why a tenant is on a list: every placement that matched, and how."""
+    matches = affected.matches
+    begins = [m.overlap_from for m in matches if m.overlap_from is not None]
+    ends = [m.overlap_to for m in matches if m.overlap_to is not None]
     return {
         "confidence": affected.confidence.value,
-        "reason": affected.matches[0].reason,
+        "reason": matches[0].reason,
         "data_classes": list(affected.data_classes),
-        "matches": [_match(match) for match in affected.matches],
+        "servers": len({match.server.name for match in matches}),
+        # None: it reaches back without bound.
+        "first_overlap": rfc3339(min(begins)) if len(begins) == len(matches) else None,
+        "last_overlap": rfc3339(max(ends)) if ends else None,
+        "matches": [_match(match) for match in matches[:SHOWN_MATCHES]],
+        "matches_omitted": max(0, len(matches) - SHOWN_MATCHES),
     }
 
 
@@ -226,5 +236,6 @@ def explain_resolution(found: Resolution) -> dict[str, Any]:
         "counts": {confidence.value: found.count(confidence) for confidence in Confidence},
         "servers": list(found.servers),
         "warnings": list(found.warnings),
-        "tenants": [{"tenant": t.tenant, **explain(t)} for t in found.tenants],
+        "tenants": [{"tenant": t.tenant, **explain(t)} for t in found.tenants[:SHOWN_TENANTS]],
+        "tenants_omitted": max(0, len(found.tenants) - SHOWN_TENANTS),
     }

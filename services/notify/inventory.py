@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from services.notify.obligations.deadlines import Rule
+from services.notify.placements import ROLES, Placement, Placements
 
 __all__ = [
-    "NOTICE", "ROLES", "Clause", "Contacts", "Farm", "Inventory", "Placement", "Server", "Service",
-    "Tenant", "Webhook",
+    "NOTICE", "ROLES", "Clause", "Contacts", "Farm", "Inventory", "Placement", "Placements",
+    "Server", "Service", "Tenant", "Webhook",
 ]  # fmt: skip
 
-ROLES = ("primary", "replica", "backup")
 # The least that a customer notice says (R36).
 NOTICE = ("description", "effect_on_customer_data", "actions_taken", "suggested_actions",
           "next_update")  # fmt: skip
@@ -100,18 +99,6 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """A tenant on a server during [valid_from, valid_to); None is unbounded."""
-
-    tenant: str
-    server: str
-    valid_from: datetime | None = None
-    valid_to: datetime | None = None
-    role: str = "primary"
-    data_classes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """One version of everything above; free of contradictions (`inventory_file` sees to it)."""
 
@@ -122,7 +109,7 @@ class Inventory:
     farms: Mapping[str, Farm] = field(repr=False)
     servers: Mapping[str, Server] = field(repr=False)
     tenants: Mapping[str, Tenant] = field(repr=False)
-    placements: Mapping[str, tuple[Placement, ...]] = field(repr=False)  # server → placements
+    placements: Placements = field(repr=False)
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each kind."""
@@ -133,5 +120,5 @@ class Inventory:
             "server_farms": len(self.farms),
             "servers": len(self.servers),
             "tenants": len(self.tenants),
-            "placements": sum(map(len, self.placements.values())),
+            "placements": self.placements.rows,
         }

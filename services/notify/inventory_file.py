@@ -19,6 +19,7 @@ from services.notify.inventory import (
     Farm,
     Inventory,
     Placement,
+    Placements,
     Server,
     Service,
     Tenant,
@@ -150,9 +151,9 @@ class _Builder:
             clauses=_clauses(tenant, name),
         )
 
-    def _placements(self, nodes: Iterable[Node]) -> dict[str, tuple[Placement, ...]]:
+    def _placements(self, nodes: Iterable[Node]) -> Placements:
         seen: dict[tuple[str, str, str], list[tuple[Placement, int]]] = {}
-        found: dict[str, list[Placement]] = {}
+        found: list[Placement] = []
         for node in nodes:
             placement, line = self._placement(node)
             key = (placement.tenant, placement.server, placement.role)
@@ -163,8 +164,8 @@ class _Builder:
                         "server and role",
                     )  # fmt: skip
             seen[key].append((placement, line))
-            found.setdefault(placement.server, []).append(placement)
-        return {server: tuple(placements) for server, placements in found.items()}
+            found.append(placement)
+        return Placements(found)
 
     def _placement(self, node: Node) -> tuple[Placement, int]:
         keys = ("tenant", "server", "from", "to", "role", "data")

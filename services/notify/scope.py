@@ -1,12 +1,13 @@
 """Pure: which tenants a scope touches, and why (§5). A scope that names nothing is refused."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from services.notify.inventory import Inventory, Placement, Server
+from services.notify.inventory import Inventory, Server
+from services.notify.placements import NEVER, ROLES, Placement, micros
 from shared.contracts.cases import Scope, ScopeSelector
 
 __all__ = ["AffectedTenant", "Confidence", "Match", "Resolution", "ScopeError", "check", "resolve"]
@@ -44,15 +45,27 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffectedTenant:
-    """A tenant with everything that explains why it is on the list."""
+    """A tenant with everything that explains why it is on the list.
+
+    ``matches`` are made when asked for: a region-wide scope has a million of them.
+    """
 
     tenant: str
     confidence: Confidence
-    matches: tuple[Match, ...]
+    rows: tuple[tuple[str, int], ...]
+    """Server and row of each placement that matched."""
+    matcher: "_Matcher" = field(repr=False, compare=False)
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        found = [self.matcher.match(server, row) for server, row in self.rows]
+        order = sorted(found, key=lambda m: (_RANK[m.confidence], m.server.name, m.placement.role))
+        return tuple(order)
 
     @property
     def data_classes(self) -> tuple[str, ...]:
-        return tuple(sorted({c for m in self.matches for c in m.placement.data_classes}))
+        placements = self.matcher.inventory.placements
+        return tuple(sorted({c for _, row in self.rows for c in placements.data_classes(row)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +89,14 @@ class _Window:
     start: datetime | None
     end: datetime
 
-    def overlap(self, p: Placement) -> tuple[datetime | None, datetime] | None:
+    def micros(self) -> tuple[int, int]:
+        return NEVER if self.start is None else micros(self.start), micros(self.end)
+
+    def overlap(self, p: Placement) -> tuple[datetime | None, datetime]:
+        """Return when *p*, which overlaps, does."""
         begins = [t for t in (self.start, p.valid_from) if t is not None]
-        start = max(begins) if begins else None
         end = self.end if p.valid_to is None else min(self.end, p.valid_to)
-        return None if start is not None and start >= end else (start, end)
-
-    def depends_on_start(self, p: Placement) -> bool:
-        """Tell whether *p* overlaps only if the unknown start is early enough.
-
-        What holds in the window's last moment is inside it wherever the window began.
-        """
-        return self.start is None and p.valid_to is not None and p.valid_to < self.end
+        return max(begins) if begins else None, end
 
 
 def resolve(
@@ -104,31 +113,35 @@ def resolve(
     """
     check(scope)
     window = _window(scope, as_of)
-    wanted = None if roles is None else frozenset(roles)
-    placed = {
-        server: tuple(p for p in placements if wanted is None or p.role in wanted)
-        for server, placements in inventory.placements.items()
-    }
-    direct = _select(inventory, scope.include, placed, window)
-    via = _dependants(inventory, {s.service for s in direct.values()}, scope.follow_dependencies)
-    reached = {s.name: s for s in inventory.servers.values() if s.service in via}
-    excluded = {
-        s.name
-        for selector in scope.exclude
-        if selector.tenant is None
-        for s in inventory.servers.values()
-        if _matches(selector, s)
-    }
-    servers = {n: s for n, s in {**direct, **reached}.items() if n not in excluded}
-    found: dict[str, list[Match]] = {}
-    for name, server in servers.items():
-        for placement in placed.get(name, ()):
-            match = _match(scope, server, placement, window, via)
-            if match is not None:
-                found.setdefault(placement.tenant, []).append(match)
+    wanted = None if roles is None else frozenset(ROLES.index(r) for r in roles if r in ROLES)
+    matcher = _Matcher(inventory, scope, window, wanted)
+    found: dict[int, list[tuple[str, int]]] = {}
+    best: dict[int, int] = {}
+    of = inventory.placements.tenant
+    for server in matcher.servers:
+        same = matcher.rank_of_all(server)
+        for row in matcher.rows(server):
+            tenant = of[row]
+            if tenant in found:
+                found[tenant].append((server, row))
+            else:
+                found[tenant], best[tenant] = [(server, row)], len(Confidence)
+            rank = matcher.rank(server, row) if same is None else same
+            if rank < best[tenant]:
+                best[tenant] = rank
+    names = inventory.placements.tenants
+    confidences = tuple(Confidence)
     return Resolution(
-        tenants=tuple(_affected(name, found[name]) for name in sorted(found)),
-        servers=tuple(sorted(servers)),
+        tenants=tuple(
+            AffectedTenant(
+                tenant=names[number],
+                confidence=confidences[best[number]],
+                rows=tuple(found[number]),
+                matcher=matcher,
+            )
+            for number in sorted(found, key=names.__getitem__)
+        ),
+        servers=tuple(sorted(matcher.servers)),
         window_from=window.start,
         window_to=window.end,
         warnings=tuple(_warnings(inventory, scope)),
@@ -166,28 +179,6 @@ def _matches(selector: ScopeSelector, server: Server) -> bool:
     )
 
 
-def _select(
-    inventory: Inventory,
-    selectors: Sequence[ScopeSelector],
-    placed: Mapping[str, tuple[Placement, ...]],
-    window: _Window,
-) -> dict[str, Server]:
-    """Return the servers that *selectors* name; one that names a tenant means its servers."""
-    return {
-        server.name: server
-        for selector in selectors
-        for server in inventory.servers.values()
-        if _matches(selector, server)
-        and (
-            selector.tenant is None
-            or any(
-                p.tenant == selector.tenant and window.overlap(p)
-                for p in placed.get(server.name, ())
-            )
-        )
-    }
-
-
 def _dependants(inventory: Inventory, services: set[str], follow: Follow) -> dict[str, str]:
     """Return service → the service it depends on, for all that depend on *services*."""
     found: dict[str, str] = {}
@@ -203,41 +194,109 @@ def _dependants(inventory: Inventory, services: set[str], follow: Follow) -> dic
     return found
 
 
-def _match(
-    scope: Scope, server: Server, p: Placement, window: _Window, via: Mapping[str, str]
-) -> Match | None:
-    overlap = window.overlap(p)
-    if overlap is None:
-        return None
-    if any(x.tenant == p.tenant and _matches(x, server) for x in scope.exclude):
-        return None
-    named = any(s.tenant == p.tenant and _matches(s, server) for s in scope.include)
-    placed = any(s.tenant is None and _matches(s, server) for s in scope.include)
-    if named:
-        confidence, reason = Confidence.CONFIRMED, "the scope names the tenant"
-    elif placed:
-        confidence, reason = Confidence.PROBABLE, f"placed on {server.name}, which is in the scope"
-    elif server.service in via:
-        confidence = Confidence.POSSIBLE
-        reason = f"{server.service} depends on {via[server.service]}, which is in the scope"
-    else:
-        return None  # the server was selected for another tenant that the scope names
-    if window.depends_on_start(p) and confidence is not Confidence.POSSIBLE:
-        confidence = Confidence.POSSIBLE
-        reason += "; whether in time is open, as the window's start is not known"
-    return Match(
-        server=server,
-        placement=p,
-        overlap_from=overlap[0],
-        overlap_to=overlap[1],
-        confidence=confidence,
-        reason=reason,
-    )
+class _Matcher:
+    """Tells which rows of which servers a scope touches, how surely, and why."""
 
+    def __init__(
+        self, inventory: Inventory, scope: Scope, window: _Window, roles: frozenset[int] | None
+    ) -> None:
+        self.inventory, self._scope, self._window, self._roles = inventory, scope, window, roles
+        self._start, self._end = window.micros()
+        placed = [s for s in scope.include if s.tenant is None]
+        naming = [s for s in scope.include if s.tenant is not None]
+        every = inventory.servers.values()
+        self._placed = {s.name for x in placed for s in every if _matches(x, s)}
+        # A selector that names a tenant means its servers, and only it on them.
+        self._named: dict[str, set[int]] = {}
+        numbers = {name: number for number, name in enumerate(inventory.placements.tenants)}
+        for selector in naming:
+            number = numbers.get(selector.tenant or "")
+            if number is None:
+                continue
+            for server in every:
+                if _matches(selector, server) and self._has(server.name, number):
+                    self._named.setdefault(server.name, set()).add(number)
+        direct = self._placed | set(self._named)
+        services = {inventory.servers[name].service for name in direct}
+        self._via = _dependants(inventory, services, scope.follow_dependencies)
+        reached = {s.name for s in every if s.service in self._via} if self._via else set()
+        without = [x for x in scope.exclude if x.tenant is None]
+        excluded = {s.name for x in without for s in every if _matches(x, s)}
+        self.servers = sorted((direct | reached) - excluded)
+        self._spared = [
+            (selector, numbers.get(selector.tenant or ""))
+            for selector in scope.exclude
+            if selector.tenant is not None
+        ]
 
-def _affected(name: str, matches: list[Match]) -> AffectedTenant:
-    ordered = sorted(matches, key=lambda m: (_RANK[m.confidence], m.server.name, m.placement.role))
-    return AffectedTenant(tenant=name, confidence=ordered[0].confidence, matches=tuple(ordered))
+    def _has(self, server: str, number: int) -> bool:
+        placements = self.inventory.placements
+        return any(placements.tenant[row] == number for row in self._overlapping(server))
+
+    def _overlapping(self, server: str) -> list[int]:
+        placements = self.inventory.placements
+        begin, stop = placements.span(server)
+        since, until = placements.valid_from, placements.valid_to
+        start, end = self._start, self._end
+        rows = [row for row in range(begin, stop) if since[row] < end and start < until[row]]
+        if self._roles is not None:
+            rows = [row for row in rows if placements.role[row] in self._roles]
+        return rows
+
+    def rows(self, server: str) -> list[int]:
+        """Return the rows of *server* that the scope touches."""
+        rows = self._overlapping(server)
+        tenant = self.inventory.placements.tenant
+        known = self.inventory.servers[server]
+        for selector, number in self._spared:
+            if _matches(selector, known):
+                rows = [row for row in rows if tenant[row] != number]
+        if server in self._placed or known.service in self._via:
+            return rows
+        named = self._named.get(server, set())
+        return [row for row in rows if tenant[row] in named]
+
+    def rank_of_all(self, server: str) -> int | None:
+        """Return the rank of every row of *server*, where it is the same for all."""
+        if self._start == NEVER or server in self._named:
+            return None
+        return 1 if server in self._placed else 2
+
+    def rank(self, server: str, row: int) -> int:
+        """Return the confidence of one row as its place in `Confidence`."""
+        placements = self.inventory.placements
+        if self._named and placements.tenant[row] in self._named.get(server, ()):
+            rank = 0
+        else:
+            rank = 1 if server in self._placed else 2
+        # What holds in the window's last moment is inside it wherever the window began.
+        return 2 if self._start == NEVER and placements.valid_to[row] < self._end else rank
+
+    def match(self, server: str, row: int) -> Match:
+        """Return one row with its explanation."""
+        placement = self.inventory.placements.placement(server, row)
+        known = self.inventory.servers[server]
+        number = self.inventory.placements.tenant[row]
+        sure = 2
+        if number in self._named.get(server, ()):
+            sure, reason = 0, "the scope names the tenant"
+        elif server in self._placed:
+            sure, reason = 1, f"placed on {server}, which is in the scope"
+        else:
+            via = self._via[known.service]
+            reason = f"{known.service} depends on {via}, which is in the scope"
+        rank = self.rank(server, row)
+        if rank > sure:
+            reason += "; whether in time is open, as the window's start is not known"
+        begins, ends = self._window.overlap(placement)
+        return Match(
+            server=known,
+            placement=placement,
+            overlap_from=begins,
+            overlap_to=ends,
+            confidence=tuple(Confidence)[rank],
+            reason=reason,
+        )
 
 
 def _warnings(inventory: Inventory, scope: Scope) -> Iterator[str]:

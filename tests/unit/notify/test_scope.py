@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notify.inventory import Inventory
+from services.notify.inventory import Inventory, Server
 from services.notify.inventory_file import parse
 from services.notify.scope import Confidence, Resolution, ScopeError, resolve
 from shared.contracts.cases import Scope, ScopeSelector
@@ -286,3 +286,58 @@ def test_every_overlap_lies_in_the_window_and_in_the_placement(s: Scope) -> None
 @given(scopes)
 def test_resolving_twice_is_resolving_once(s: Scope) -> None:
     assert found(s) == found(s)
+
+
+def plainly(s: Scope) -> set[str]:
+    """Return the tenants as §5 says it, placement by placement, without columns or shortcuts."""
+    every = list(WORKED.servers.values())
+
+    def fits(x: ScopeSelector, server: Server) -> bool:
+        levels = {
+            "region": server.region, "datacenter": server.datacenter, "service": server.service,
+            "server_farm": server.farm, "server": server.name,
+        }  # fmt: skip
+        return all(getattr(x, level) in (None, name) for level, name in levels.items())
+
+    assert s.window_from is not None
+    assert s.window_to is not None
+    open_ = [
+        p
+        for server in WORKED.placements
+        for p in WORKED.placements[server]
+        if (p.valid_from is None or p.valid_from < s.window_to)
+        and (p.valid_to is None or s.window_from < p.valid_to)
+    ]
+    direct = {
+        server.name
+        for x in s.include
+        for server in every
+        if fits(x, server)
+        and (
+            x.tenant is None or any(p.server == server.name and p.tenant == x.tenant for p in open_)
+        )
+    }
+    services = {WORKED.servers[name].service for name in direct}
+    via = set()
+    if s.follow_dependencies != "none" and "id" in services:
+        via = {"mail"}  # the only dependency of the worked inventory; nothing depends on mail
+    kept = direct | {server.name for server in every if server.service in via}
+    kept -= {v.name for x in s.exclude if x.tenant is None for v in every if fits(x, v)}
+    return {
+        p.tenant
+        for p in open_
+        if p.server in kept
+        and not any(x.tenant == p.tenant and fits(x, WORKED.servers[p.server]) for x in s.exclude)
+        and (
+            WORKED.servers[p.server].service in via
+            or any(
+                x.tenant in (None, p.tenant) and fits(x, WORKED.servers[p.server])
+                for x in s.include
+            )
+        )
+    }
+
+
+@given(scopes)
+def test_the_columns_say_what_the_plain_reading_says(s: Scope) -> None:
+    assert affected(s) == plainly(s)
