@@ -43,7 +43,8 @@ def placements(chance: Random) -> Iterator[Placement]:
 
 
 def estate() -> Inventory:
-    farms, servers = {}, {}
+    farms: dict[str, Farm] = {}
+    servers: dict[str, Server] = {}
     for n in range(SERVERS):
         region = f"r{n % REGIONS}"
         service = f"svc{n % SERVICES}"
