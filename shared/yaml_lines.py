@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import yaml
 
 __all__ = [
-    "Fields", "LineError", "Listing", "Node", "Scalar", "Table", "fields", "node_of",
+    "MAX_BYTES", "Fields", "LineError", "Listing", "Node", "Scalar", "Table", "fields", "node_of",
     "plain", "read",
 ]  # fmt: skip
 

@@ -7,6 +7,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.notify.affected_lists import explain_resolution
+from services.notify.inventory import Placement, Placements
+from services.notify.inventory_file import InventoryError, with_placements
+from services.notify.placement_rows import difference, parse_rows
 from services.notify.scope import ScopeError, resolve
 from services.notify.state import READERS
 from shared.auth import Principal, Role, allow
@@ -18,6 +21,9 @@ from shared.problems import ProblemError
 __all__ = ["router"]
 
 router = APIRouter(tags=["scopes"])
+
+SHOWN = 100  # of each kind of difference; the counts are of all
+_KINDS = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
 
 
 class Selector(BaseModel):
@@ -58,6 +64,81 @@ async def get_inventory(
         "counts": current.counts() if current else {},
         "refused_file": problem
         and {"line": problem.line, "why": problem.why, "seen_at": rfc3339(problem.seen_at)},
+    }
+
+
+@router.post(
+    "/v1/inventory/placements",
+    summary="Replace all placements from CSV or NDJSON; dry_run only tells what would change",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "text/csv": {"schema": {"type": "string"}},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+async def import_placements(
+    request: Request,
+    _: Annotated[Principal, allow(Role.POLICY_ADMIN)],
+    dry_run: bool = False,
+    skip_rejected: bool = False,
+) -> dict[str, Any]:
+    """Rows that cannot be taken stop the import unless told to skip them; each with its line."""
+    kind = _KINDS.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
+    if kind is None:
+        known = ", ".join(_KINDS)
+        raise ProblemError(415, "unsupported_media_type", f"This takes {known}.")
+    keeper = request.state.keeper
+    inventory = keeper.current
+    if inventory is None:
+        raise ProblemError(503, "no_inventory", "No inventory was imported yet.")
+    try:
+        text = (await request.body()).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProblemError(422, "import_rejected", "The body is not UTF-8.") from error
+    taken, rejected = await asyncio.to_thread(parse_rows, text, kind, inventory)
+    lines = [{"line": one.line, "why": one.why} for one in rejected[:SHOWN]]
+    if rejected and not skip_rejected and not dry_run:
+        detail = f"{len(rejected)} rows cannot be taken; nothing was changed."
+        raise ProblemError(422, "import_rejected", detail, rejected=lines)
+    diff = await asyncio.to_thread(difference, inventory.placements, taken)
+    try:
+        changed = await asyncio.to_thread(lambda: with_placements(inventory, Placements(taken)))
+    except InventoryError as error:
+        raise ProblemError(413, "import_too_large", error.why) from error
+    if not dry_run:
+        if keeper.from_file:
+            unmet = {"code": "inventory_in_file", "detail": "inventory_file says what runs."}
+            raise ProblemError(
+                409, "inventory_in_file", "The inventory comes from a file.", unmet=[unmet]
+            )
+        await keeper.take_over(changed)
+    return {
+        "dry_run": dry_run,
+        "version": changed.version,
+        "counts": {
+            "added": len(diff.added),
+            "removed": len(diff.removed),
+            "unchanged": diff.unchanged,
+            "rejected": len(rejected),
+        },
+        "added": [_placement(p) for p in diff.added[:SHOWN]],
+        "removed": [_placement(p) for p in diff.removed[:SHOWN]],
+        "rejected": lines,
+    }
+
+
+def _placement(p: Placement) -> dict[str, Any]:
+    return {
+        "tenant": p.tenant,
+        "server": p.server,
+        "role": p.role,
+        "from": p.valid_from and rfc3339(p.valid_from),
+        "to": p.valid_to and rfc3339(p.valid_to),
+        "data": list(p.data_classes),
     }
 
 

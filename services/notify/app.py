@@ -1,5 +1,6 @@
 """Notify's composition root."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -34,11 +35,12 @@ from shared.clock import Clock, utc_now
 from shared.consume import consume
 from shared.db import create_engine, database_problem
 from shared.egress import AllowList, Resolver, system_resolver
-from shared.http import ServiceState, background, service_app
+from shared.http import BodyBound, ServiceState, background, service_app
 from shared.outbox import Relay
 from shared.reconcile import Reconciler
 from shared.settings import require
 from shared.topology import NOTIFICATIONS, consumer
+from shared.yaml_lines import MAX_BYTES
 
 __all__ = ["create_app"]
 
@@ -141,6 +143,7 @@ def create_app(
         lifespan,
         description="Finds the affected customers, reckons what is owed, tells them, keeps proof.",
         clock=clock,
+        bounds=[BodyBound("POST", re.compile("/v1/inventory/placements"), MAX_BYTES)],
     )
     for router in (
         api.router,

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,9 +30,9 @@ from services.notify.obligations.deadlines import ElapsedHours
 from services.notify.obligations.regimes import CLOCKS
 from services.notify.obligations.rule_file import parse_rule
 from shared.clock import rfc3339
-from shared.yaml_lines import Fields, LineError, Node, fields, plain, read
+from shared.yaml_lines import MAX_BYTES, Fields, LineError, Node, fields, plain, read
 
-__all__ = ["InventoryError", "canonical", "parse"]
+__all__ = ["InventoryError", "canonical", "parse", "with_placements"]
 
 _EMAIL = re.compile(r"[!#-'*+\-./0-9=?A-Z^_`a-z{|}~]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
 
@@ -49,6 +50,16 @@ def parse(text: str, *, stored: bool = False) -> Inventory:
         return _Builder(read(text), stored).inventory()
     except LineError as error:
         raise InventoryError(error.line, error.why) from None
+
+
+def with_placements(inventory: Inventory, placements: Placements) -> Inventory:
+    """Return the version of *inventory* that has *placements* in place of its own."""
+    changed = replace(inventory, placements=placements)
+    document = canonical(changed)
+    if len(document) > MAX_BYTES:
+        # It could be stored and not read back.
+        raise InventoryError(0, f"the inventory would be larger than {MAX_BYTES >> 20} MiB")
+    return replace(changed, version=hashlib.sha256(document.encode()).hexdigest())
 
 
 class _Names:

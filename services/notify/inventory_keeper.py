@@ -82,6 +82,20 @@ class InventoryKeeper:
             self._unstored = None
         return 0
 
+    @property
+    def from_file(self) -> bool:
+        """Tell whether a file says what runs; then nothing else may."""
+        return self._file is not None
+
+    async def take_over(self, inventory: Inventory) -> None:
+        """Store *inventory* and run it from now on, as if the file had said so."""
+        async with self._engine.begin() as connection:
+            await self.store(connection, inventory)
+            at = self._clock()
+            await connection.execute(_LOADED, {"version": inventory.version, "at": at})
+        self._take(inventory)
+        self._unstored = None
+
     async def missing(self) -> str | None:
         """Return why a named inventory could not be taken, or None (a readiness check).
 

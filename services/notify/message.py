@@ -114,13 +114,15 @@ def missing(notice: Mapping[str, str]) -> tuple[str, ...]:
 def environment() -> ImmutableSandboxedEnvironment:
     """Return where templates run: no attribute of Python's, nothing to change (§5.3)."""
     # Plain text, so nothing is escaped; the sandbox is for the day operators bring templates.
-    return ImmutableSandboxedEnvironment(
+    made = ImmutableSandboxedEnvironment(
         autoescape=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.globals.clear()  # a notice has placeholders; it needs no function of Jinja's
+    return made
 
 
 @cache
