@@ -5,6 +5,7 @@ lowest and the highest number, so that half-open overlap is two comparisons.
 """
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,8 +46,8 @@ class Placements(Mapping[str, tuple[Placement, ...]]):
     """
 
     __slots__ = (
-        "_data", "_data_of", "_spans", "role", "tenant", "tenants", "valid_from",
-        "valid_to",
+        "_begins", "_data", "_data_of", "_servers", "_spans", "role", "tenant", "tenants",
+        "valid_from", "valid_to",
     )  # fmt: skip
 
     def __init__(self, placements: Iterable[Placement]) -> None:
@@ -76,6 +77,8 @@ class Placements(Mapping[str, tuple[Placement, ...]]):
         if server is not None:
             self._spans[server] = (begin, len(self.tenant))
         self.tenants = list(names)
+        self._servers = list(self._spans)
+        self._begins = [begin for begin, _ in self._spans.values()]
 
     @property
     def rows(self) -> int:
@@ -84,6 +87,10 @@ class Placements(Mapping[str, tuple[Placement, ...]]):
     def span(self, server: str) -> tuple[int, int]:
         """Return the first row of *server* and the one after its last."""
         return self._spans.get(server, (0, 0))
+
+    def server(self, row: int) -> str:
+        """Return the server that *row* stands for."""
+        return self._servers[bisect_right(self._begins, row) - 1]
 
     def data_classes(self, row: int) -> tuple[str, ...]:
         return self._data_of[self._data[row]]

@@ -52,20 +52,20 @@ class AffectedTenant:
 
     tenant: str
     confidence: Confidence
-    rows: tuple[tuple[str, int], ...]
-    """Server and row of each placement that matched."""
+    rows: tuple[int, ...]
+    """Of each placement that matched; numbers, as a million tuples would be the collector's."""
     matcher: "_Matcher" = field(repr=False, compare=False)
 
     @property
     def matches(self) -> tuple[Match, ...]:
-        found = [self.matcher.match(server, row) for server, row in self.rows]
+        found = [self.matcher.match(row) for row in self.rows]
         order = sorted(found, key=lambda m: (_RANK[m.confidence], m.server.name, m.placement.role))
         return tuple(order)
 
     @property
     def data_classes(self) -> tuple[str, ...]:
         placements = self.matcher.inventory.placements
-        return tuple(sorted({c for _, row in self.rows for c in placements.data_classes(row)}))
+        return tuple(sorted({c for row in self.rows for c in placements.data_classes(row)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def resolve(
     window = _window(scope, as_of)
     wanted = None if roles is None else frozenset(ROLES.index(r) for r in roles if r in ROLES)
     matcher = _Matcher(inventory, scope, window, wanted)
-    found: dict[int, list[tuple[str, int]]] = {}
+    found: dict[int, list[int]] = {}
     best: dict[int, int] = {}
     of = inventory.placements.tenant
     for server in matcher.servers:
@@ -123,9 +123,9 @@ def resolve(
         for row in matcher.rows(server):
             tenant = of[row]
             if tenant in found:
-                found[tenant].append((server, row))
+                found[tenant].append(row)
             else:
-                found[tenant], best[tenant] = [(server, row)], len(Confidence)
+                found[tenant], best[tenant] = [row], len(Confidence)
             rank = matcher.rank(server, row) if same is None else same
             if rank < best[tenant]:
                 best[tenant] = rank
@@ -272,8 +272,9 @@ class _Matcher:
         # What holds in the window's last moment is inside it wherever the window began.
         return 2 if self._start == NEVER and placements.valid_to[row] < self._end else rank
 
-    def match(self, server: str, row: int) -> Match:
+    def match(self, row: int) -> Match:
         """Return one row with its explanation."""
+        server = self.inventory.placements.server(row)
         placement = self.inventory.placements.placement(server, row)
         known = self.inventory.servers[server]
         number = self.inventory.placements.tenant[row]
