@@ -26,19 +26,19 @@ from tocsin.stack import Stack, StackOptions
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 BATCHES, BATCH = 80, 50
-ATTACKED = 16
+ATTACKED = 10  # from eleven hosts on it would be a storm, and one incident
 KILLS_OF_NOTIFY, WORKERS = 3, 4  # each kill may repeat what was on its way
 SOURCES = {"web": {"service": "api", "region": "eu-west", "category": "application"}}
 INVENTORY = Path(__file__).resolve().parents[2] / "services/notify/examples/inventory.yml"
 
 
 def batch(number: int) -> bytes:
-    """Return a batch of benign events; every fifth one holds one attack, each on its own host."""
+    """Return a batch of benign events; every eighth one holds one attack, each on its own host."""
     events = [
         {"host": "quiet", "action": "customers.view", "n": number * BATCH + i} for i in range(BATCH)
     ]
-    if number % 5 == 0:
-        host = f"struck-{number // 5:02}"
+    if number % 8 == 0:
+        host = f"struck-{number // 8:02}"
         events[7] = {"host": host, "action": "audit_log.disabled", "outcome": "success"}
     return b"\n".join(json.dumps(event).encode() for event in events)
 
