@@ -85,7 +85,13 @@ async def detect(stack: Stack, number: int) -> None:
         await bus.wait_connected(10)
         for one in range(A_ROUND):
             name = f"{number}-{one}"
-            found = detection(f"kill-{name}", level="critical", entities={"host": proposal(name)})
+            # A rule of its own each: one rule on many hosts is a storm, and a single proposal.
+            found = detection(
+                f"kill-{name}",
+                rule=f"rule-{name}",
+                level="critical",
+                entities={"host": proposal(name)},
+            )
             await bus.publish(outgoing(found, source="detect"), stream="DETECTIONS")
             await asyncio.sleep(0.03)
 
