@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings as hypothesis_settings
 
 from tests.support.world import Cluster, World, open_world
 from tocsin.embedded.postgres import EmbeddedPostgres
+
+# A busy machine makes an example slow, not wrong; pytest's own timeout bounds the whole.
+hypothesis_settings.register_profile("tocsin", deadline=None)
+hypothesis_settings.load_profile("tocsin")
 
 ROOT = Path(__file__).resolve().parent.parent
 
