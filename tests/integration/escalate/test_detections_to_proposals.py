@@ -209,8 +209,11 @@ async def test_instances_that_work_at_the_same_time_found_one_group(
     assert await seen(world, "race") == 40
     proposal = await proposed(world, "race")
     await until(lambda: _told(world, "race", 40))
-    pages = (await escalate.get(f"/v1/pages?incident_id={proposal.incident_id}")).json()["items"]
-    assert len(pages) == 1
+
+    async def paged() -> Any:
+        return (await escalate.get(f"/v1/pages?incident_id={proposal.incident_id}")).json()["items"]
+
+    assert len(await until(paged)) == 1
 
 
 async def test_names_that_an_attacker_chose_do_not_stop_a_detection(

@@ -154,7 +154,12 @@ async def test_a_second_version_notifies_only_whom_the_first_did_not(stage: Stag
         assert len(stage.smtp.to("it@gamma.example")) == 1
         assert len(stage.hooks.at("/gamma")) == 1
         assert len(stage.smtp.to("soc@delta.example")) == 1
-        done = await until(lambda: stage.published(incident, CustomersNotifiedV1))
+
+        async def both() -> Any:
+            done = await stage.published(incident, CustomersNotifiedV1)
+            return done if len(done) == 2 else None
+
+        done = await until(both)
         assert [(d.version, d.tenants, d.sent) for d in done] == [(1, 1, 2), (2, 2, 3)]
 
         # An old scope that comes late changes nothing; a tenant that was told stays visible.
