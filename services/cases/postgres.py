@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import asyncpg
@@ -38,6 +39,8 @@ from shared.ids import uuid7
 __all__ = ["COLUMNS", "PostgresStore", "keys_for", "opened", "recorded"]
 
 MAX_WAITING = 64
+NOWHERE = -1  # expected by who stores nothing: no stream is ever at it
+HEADS = 10_000  # streams whose last version is remembered
 COLUMNS = "position, stream_id, version, event_id, type, schema, data, recorded_at"
 PAGE = 500
 TRIES, PAUSE = 40, 0.05
@@ -136,6 +139,8 @@ class PostgresStore:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._group = GroupCommit(self._commit, self._let_go)
+        self._heads: OrderedDict[UUID, int] = OrderedDict()
+        self._going: dict[tuple[UUID, int], asyncio.Task[Any]] = {}
         self._kept: AsyncConnection | None = None
 
     @asynccontextmanager
@@ -212,6 +217,58 @@ class PostgresStore:
         command_id: UUID,
         digest: str,
     ) -> Appended:
+        place = (stream_id, expected)
+        while True:  # of those who want the same place one wins: the others need not seal in vain
+            if self._heads.get(stream_id, 0) > expected:
+                answer = await self._judged(stream_id, expected, command_id, digest)
+                if answer is not None:
+                    return answer
+            if (rival := self._going.get(place)) is None:
+                break
+            await asyncio.wait([rival])
+        self._going[place] = cast("asyncio.Task[Any]", asyncio.current_task())
+        try:
+            answer = await self._stored(stream_id, events, expected, command_id, digest)
+        except VersionConflict as conflict:
+            self._reached(stream_id, conflict.current)
+            raise
+        finally:
+            del self._going[place]
+        self._reached(stream_id, answer.last_version)
+        return answer
+
+    def _reached(self, stream_id: UUID, version: int) -> None:
+        self._heads[stream_id] = max(version, self._heads.pop(stream_id, 0))
+        if len(self._heads) > HEADS:
+            self._heads.popitem(last=False)
+
+    async def _judged(
+        self, stream_id: UUID, expected: int, command_id: UUID, digest: str
+    ) -> Appended | None:
+        """Return what the log answers to an append that comes too late; None when it does not."""
+        ask = Ask(
+            stream_id=stream_id,
+            expected=NOWHERE,
+            command_id=command_id,
+            digest=await self._vault.digest(digest),
+        )
+        try:
+            return await self._group.submit(ask)  # the command was obeyed before
+        except VersionConflict as conflict:
+            if conflict.current > expected:
+                raise
+        self._heads.pop(stream_id, None)  # the database went back in time
+        return None
+
+    async def _stored(
+        self,
+        stream_id: UUID,
+        events: Sequence[AnyEvent],
+        expected: int,
+        command_id: UUID,
+        digest: str,
+    ) -> Appended:
+        """Seal *events* and have them stored, again if a key is destroyed between the two."""
         digest = await self._vault.digest(digest)
         for _ in range(SEALINGS):
             encoded, ids, keys = await self._sealed(stream_id, events)

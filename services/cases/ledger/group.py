@@ -25,14 +25,14 @@ class Ask:
     """One append that somebody waits for."""
 
     stream_id: UUID
-    events: Sequence[AnyEvent]
-    encoded: Sequence[Encoded]
-    event_ids: Sequence[UUID]
-    keys: frozenset[str]
-    """What *encoded* is sealed under: none of them may be destroyed when it is stored."""
     expected: int
     command_id: UUID
     digest: str
+    events: Sequence[AnyEvent] = ()
+    encoded: Sequence[Encoded] = ()
+    event_ids: Sequence[UUID] = ()
+    keys: frozenset[str] = frozenset()
+    """What *encoded* is sealed under: none of them may be destroyed when it is stored."""
 
 
 Result = Appended | Exception | None  # None: it has to wait for one that went before it

@@ -179,15 +179,17 @@ async def test_appends_that_go_together_are_judged_one_by_one(world: World) -> N
         uuid7(),
         uuid7(),
     )
+    # What both are sealed under is known from here on: nobody overtakes another looking it up.
+    await append(store, stream, note(), expected=0)
     first = await store.append(other, [note()], expected=0, command_id=known, digest="d")
     blocker = asyncio.create_task(append(store, uuid7(), note(), expected=0))
     await asyncio.sleep(0)  # what follows is submitted while this one is being committed
     bad = NoteAdded(actor=Actor(id="nul\0", roles=("service_team",)), at=NOW, note_id=uuid7(),
                     text="")  # fmt: skip
     results = await asyncio.gather(
-        append(store, stream, note(), note(), expected=0),
-        append(store, stream, note(), expected=0),
-        append(store, stream, note(), expected=2),
+        append(store, stream, note(), note(), expected=1),
+        append(store, stream, note(), expected=1),
+        append(store, stream, note(), expected=3),
         append(store, stream, note(), expected=9),
         store.append(other, [note()], expected=7, command_id=known, digest="d"),
         store.append(other, [note()], expected=1, command_id=known, digest="x"),
@@ -200,10 +202,10 @@ async def test_appends_that_go_together_are_judged_one_by_one(world: World) -> N
     won, lost, then, ahead, echo, impostor, refused, after, nothing = results
     assert isinstance(won, Appended)
     assert isinstance(then, Appended)
-    assert (won.first_version, won.last_version, then.last_version) == (1, 2, 3)
+    assert (won.first_version, won.last_version, then.last_version) == (2, 3, 4)
     assert isinstance(lost, VersionConflict)
     assert isinstance(ahead, VersionConflict)
-    assert lost.current >= 2
+    assert lost.current >= 3
     assert isinstance(echo, Appended)
     assert (echo.replayed, echo.last_position) == (True, first.last_position)
     assert isinstance(impostor, CommandReusedError)
@@ -213,6 +215,34 @@ async def test_appends_that_go_together_are_judged_one_by_one(world: World) -> N
     assert after.last_version == 2
     assert isinstance(nothing, Appended)
     assert nothing.last_version == 0
-    assert (await store.read(stream)).version == 3
+    assert (await store.read(stream)).version == 4
     positions = [r.position for r in await store.after(first.last_position, 100)]
     assert positions == list(range(positions[0], positions[0] + 5))
+
+
+async def test_of_many_who_want_one_place_one_wins_and_the_others_seal_nothing(
+    world: World,
+) -> None:
+    store, stream = PostgresStore(world.engine("cases"), world.vault), uuid7()
+    results = await asyncio.gather(
+        *(append(store, stream, note(), expected=0) for _ in range(12)), return_exceptions=True
+    )
+    assert len([r for r in results if isinstance(r, Appended)]) == 1
+    assert [r.current for r in results if isinstance(r, VersionConflict)] == [1] * 11
+
+
+async def test_a_command_that_was_obeyed_is_answered_the_same_however_late(world: World) -> None:
+    store, stream, command = PostgresStore(world.engine("cases"), world.vault), uuid7(), uuid7()
+    first = await store.append(stream, [note()], expected=0, command_id=command, digest="d")
+    await append(store, stream, note(), expected=1)
+    again = await store.append(stream, [note()], expected=0, command_id=command, digest="d")
+    assert (again.replayed, again.last_position) == (True, first.last_position)
+    with pytest.raises(CommandReusedError):
+        await store.append(stream, [note()], expected=0, command_id=command, digest="other")
+
+
+async def test_what_is_remembered_of_a_stream_never_decides(world: World) -> None:
+    """After a restore the log is shorter than a process remembers: its word counts."""
+    store, stream = PostgresStore(world.engine("cases"), world.vault), uuid7()
+    store._reached(stream, 7)
+    assert (await append(store, stream, note(), expected=0)).last_version == 1
