@@ -110,7 +110,7 @@ async def made_anew(world: World, total: int) -> None:
 @pytest.mark.timeout(3600)
 async def test_views(world: World) -> None:
     began = time.perf_counter()
-    total = await fill(world.admin_dsn, INCIDENTS)
+    total = await fill(world.admin_dsn, world.vault, INCIDENTS)
     seconds = time.perf_counter() - began
     print(f"\n{INCIDENTS} incidents, {total:,} events with leaves filled in {seconds:.0f} s")
     await made_anew(world, total)

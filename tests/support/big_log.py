@@ -1,22 +1,32 @@
 """A log of any size, filled by COPY: valid to the last leaf, so `tocsin verify` finds it intact.
 
 Incidents are told in different ways and to different ends, some hundred at a time, their events
-interleaved as they would be; one in fifty is restricted.
+interleaved as they would be; one in fifty is restricted. What is personal is sealed, each incident
+under a key of its own, as the service does it.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 from uuid import UUID, uuid5
 
 import asyncpg
+import msgspec
 
+from services.cases.aggregates import ALL_TYPES
+from services.cases.codec import SCHEMA
 from services.cases.domain import events as e
 from services.cases.domain.events import Event
 from services.cases.domain.vocabulary import State
+from services.cases.ledger.canonical import canonical
 from services.cases.ledger.leaf import leaf_of
+from services.cases.sealing.box import INCIDENT, Subject, put_away, subjects
+from services.cases.sealing.kek import KEY_BYTES, Keks
+from services.cases.sealing.vault import Vault
 from shared.clock import rfc3339
 from tests.support.golden_events import one_of_each
 from tests.support.incidents import story
@@ -45,22 +55,52 @@ COMMANDS = (
 )  # fmt: skip
 
 
+KEYS = ("key_id", "scope", "subject", "kek", "wrapped")
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """An event as it is stored, with places for what differs: %N, %T, %S, %W, %I and the time."""
 
     type: str
-    schema: int
     before: str
     after: str
     actor: str
+    persons: frozenset[Subject]
 
-    def data(self, names: dict[str, str], at: str) -> str:
+    def plain(self, names: dict[str, str], at: str) -> dict[str, Any]:
         text = f'{self.before}"at":"{at}"{self.after}'
         if "%" in text:
             for place, name in names.items():
                 text = text.replace(place, name)
-        return text
+        return msgspec.json.decode(text, type=dict[str, Any])
+
+
+class Keys:
+    """The keys of the log that is made: an incident's own, and those of the persons in it."""
+
+    def __init__(self, keks: Keks, persons: Mapping[Subject, tuple[str, bytes]]) -> None:
+        self._keks, self._persons = keks, persons
+        self._used: set[tuple[int, str]] = set()
+        self.made: list[tuple[UUID, str, bytes, str, bytes]] = []
+        self.uses: list[tuple[UUID, UUID]] = []
+        self._all: dict[int, tuple[str, bytes]] = {}
+
+    def of(self, number: int, persons: frozenset[Subject]) -> dict[Subject, tuple[str, bytes]]:
+        """Return the keys for an event of incident *number* about *persons*."""
+        if number not in self._all:
+            key_id, key = UUID(int=(3 << 100) + number), os.urandom(KEY_BYTES)
+            wrapped = self._keks.wrap(key, str(key_id).encode())
+            subject = incident_of(number).bytes
+            self.made.append((key_id, "incident", subject, self._keks.current, wrapped))
+            self._all[number] = str(key_id), key
+        found = {INCIDENT: self._all[number]}
+        for name in persons - {INCIDENT}:
+            found[name] = self._persons[name]
+            if (number, name) not in self._used:
+                self._used.add((number, name))
+                self.uses.append((UUID(found[name][0]), incident_of(number)))
+        return found
 
 
 def incident_of(number: int) -> UUID:
@@ -71,7 +111,9 @@ def incident_of(number: int) -> UUID:
 def _template(event: Event) -> Template:
     stored = in_clear(event)
     before, after = _AT.split(stored.data, maxsplit=1)
-    return Template(stored.type, stored.schema, before, after, event.actor.id)
+    plain = msgspec.json.decode(stored.data, type=dict[str, Any])
+    persons = frozenset(subjects(ALL_TYPES[stored.type], plain))
+    return Template(stored.type, before, after, event.actor.id, persons)
 
 
 @cache
@@ -124,11 +166,15 @@ def long_incident(incidents: int) -> UUID:
     return incident_of(incidents)
 
 
-async def fill(dsn: str, incidents: int, long: int = 1_000) -> int:
+async def fill(dsn: str, vault: Vault, incidents: int, long: int = 1_000) -> int:
     """Fill the empty log of the database with *incidents* and one of *long* events.
 
     Returns the number of events. *dsn* is an administrator's: the service itself cannot do this.
     """
+    templates = [t for kind in range(2 * len(_ENDS)) for t in _story(kind)]
+    persons = frozenset[Subject]().union(*(t.persons for t in templates)) - {INCIDENT}
+    known = await vault.for_sealing(incident_of(incidents + 1), incident_of(0), persons)
+    keys = Keys(vault.keks, known)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "cases"})
     try:
         position = await connection.fetchval("SELECT position FROM log_head WHERE id = 1")
@@ -152,8 +198,14 @@ async def fill(dsn: str, incidents: int, long: int = 1_000) -> int:
                         for r in batch
                     ],
                 )  # fmt: skip
+                await connection.copy_records_to_table("data_keys", columns=KEYS, records=keys.made)
+                await connection.executemany(
+                    "INSERT INTO key_uses VALUES ($1, $2) ON CONFLICT DO NOTHING", keys.uses
+                )
                 await connection.execute("UPDATE log_head SET position = $1", position)
             batch.clear()
+            keys.made.clear()
+            keys.uses.clear()
 
         for source in (_turns(incidents), _long(incidents, long)):
             for number, version, template in source:
@@ -166,15 +218,19 @@ async def fill(dsn: str, incidents: int, long: int = 1_000) -> int:
                     "%W": WORDS[(number + version) % 8],
                     "%I": str(UUID(int=(number << 32) + version)),
                 }
+                event_id = UUID(int=(1 << 100) + position)
+                plain = template.plain(names, rfc3339(at).replace(".000000", ""))
+                place = (incident_of(number), event_id, template.type)
+                put_away(ALL_TYPES[template.type], plain, place, keys.of(number, template.persons))
                 batch.append(
                     {
                         "position": position,
                         "stream_id": incident_of(number),
                         "version": version,
-                        "event_id": UUID(int=(1 << 100) + position),
+                        "event_id": event_id,
                         "type": template.type,
-                        "schema": template.schema,
-                        "data": template.data(names, rfc3339(at).replace(".000000", "")),
+                        "schema": SCHEMA,
+                        "data": canonical(plain),
                         "actor": template.actor,
                         "occurred_at": at,
                         "recorded_at": at,
@@ -184,7 +240,9 @@ async def fill(dsn: str, incidents: int, long: int = 1_000) -> int:
                 if len(batch) == BATCH:
                     await write()
         await write()
-        await connection.execute("ANALYZE events; ANALYZE leaves; ANALYZE commands")
+        await connection.execute(
+            "ANALYZE events; ANALYZE leaves; ANALYZE commands; ANALYZE data_keys"
+        )
     finally:
         await connection.close()
     return int(position)

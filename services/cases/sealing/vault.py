@@ -59,7 +59,7 @@ class Vault:
     """Knows the data keys of one database; ``looks`` counts the questions it has asked there."""
 
     def __init__(self, engine: AsyncEngine, keks: Keks) -> None:
-        self._engine, self._keks = engine, keks
+        self._engine, self.keks = engine, keks
         self._keys: OrderedDict[str, bytes | None] = OrderedDict()
         self._alive: OrderedDict[_Place, str] = OrderedDict()
         self._used: OrderedDict[tuple[str, UUID], None] = OrderedDict()
@@ -77,7 +77,7 @@ class Vault:
             await self._index_key()
             async with driver_of(self._engine) as driver:
                 for row in await driver.fetch(_OLDEST):  # one of each key that wraps
-                    self._keks.unwrap(row["kek"], row["wrapped"], str(row["key_id"]).encode())
+                    self.keks.unwrap(row["kek"], row["wrapped"], str(row["key_id"]).encode())
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -117,7 +117,7 @@ class Vault:
         if key_id not in self._keys:
             key = None
             if row["wrapped"] is not None:
-                key = self._keks.unwrap(row["kek"], row["wrapped"], key_id.encode())
+                key = self.keks.unwrap(row["kek"], row["wrapped"], key_id.encode())
             self._keys[key_id] = key
         _bound(self._keys)
         return self._keys[key_id]
@@ -177,8 +177,8 @@ class Vault:
                 [key_id for key_id, _ in keys],
                 [scope for scope, _ in missing],
                 [subject for _, subject in missing],
-                [self._keks.current for _ in keys],
-                [self._keks.wrap(key, str(key_id).encode()) for key_id, key in keys],
+                [self.keks.current for _ in keys],
+                [self.keks.wrap(key, str(key_id).encode()) for key_id, key in keys],
             )
             await self._find(driver, missing)
 

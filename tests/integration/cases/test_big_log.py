@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 
 
 async def test_a_log_filled_by_copy_is_intact_and_goes_on(world: World) -> None:
-    total = await fill(world.admin_dsn, 60, long=40)
+    total = await fill(world.admin_dsn, world.vault, 60, long=40)
     outcome = await verify_database(world.admin_dsn, None, None)
     assert outcome.code == 3, outcome.sentence  # intact, but nobody has signed it
     engine, vault = world.engine("cases"), world.vault
