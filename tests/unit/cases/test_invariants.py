@@ -156,7 +156,7 @@ def test_i4_an_approval_is_used_up_and_only_given_for_a_floor() -> None:
     assert given(*story(State.OPENED)).refuses(approve) == {"no_floor"}
 
 
-@pytest.mark.parametrize("clock", set(v.Clock) - {v.Clock.DETECTED, v.Clock.AWARE})
+@pytest.mark.parametrize("clock", sorted(set(v.Clock) - {v.Clock.DETECTED, v.Clock.AWARE}))
 def test_i5_a_clock_is_set_once_and_only_corrected(clock: v.Clock) -> None:
     record = command(c.RecordClock, LG, clock=clock)
     confirmed = given(*story(State.CONFIRMED))
