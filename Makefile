@@ -4,6 +4,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests run in so many processes, each with servers of its own, a file never in two.
+JOBS ?= 2
+SPREAD := -n $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UNIT := tests/unit tests/contract
 
@@ -54,10 +57,10 @@ imports: setup-dev ## the boundaries between services
 	@$(BIN)/lint-imports --no-cache
 
 unit: setup-dev ## tests without I/O
-	@$(BIN)/python -m pytest -q $(UNIT) $(ARGS)
+	@$(BIN)/python -m pytest -q $(SPREAD) $(UNIT) $(ARGS)
 
 test: setup-dev ## the whole suite
-	@$(BIN)/python -m pytest -m 'not benchmark' $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) -m 'not benchmark' $(ARGS)
 
 test-pythons: ## unit and integration tests on every Python 3.11 to 3.13 found
 	@for v in 3.11 3.12 3.13; do \
