@@ -194,6 +194,18 @@ async def approve_waiver(
     return await _take(request, obligation_id, Kind.APPROVE_WAIVER, principal, None)
 
 
+@router.post(
+    "/v1/obligations/{obligation_id}/end-series", summary="Nothing further is owed, and why"
+)
+async def end_series(
+    request: Request,
+    obligation_id: UUID,
+    body: ReasonBody,
+    principal: Annotated[Principal, allow(Role.LEGAL)],
+) -> dict[str, Any]:
+    return await _take(request, obligation_id, Kind.END_SERIES, principal, body)
+
+
 async def _found(connection: Any, obligation_id: UUID) -> Kept:
     kept = await read(connection, obligation_id)
     if kept is None:
@@ -235,6 +247,7 @@ def _shown(kept: Kept) -> dict[str, Any]:
         "obligation_id": str(kept.id),
         "incident_id": str(kept.incident_id),
         **obligation_json(kept.obligation),
+        "period": kept.obligation.period,
         "stage": standing.stage.value,
         "due_at": rfc3339(standing.due_at),
         "basis": standing.basis,
@@ -248,6 +261,7 @@ def _shown(kept: Kept) -> dict[str, Any]:
         "late_reason": standing.late_reason,
         "hold": standing.hold and dict(standing.hold),
         "waiver": standing.waiver and dict(standing.waiver),
+        "ended": standing.ended and dict(standing.ended),
         "steps": [
             {
                 "kind": step.kind.value,

@@ -13,7 +13,8 @@ from services.notify import incidents
 from services.notify.obligations.conditions import FACTS
 from services.notify.obligations.preview import PreviewBody, PreviewError, preview
 from services.notify.obligations.record import obligation_json
-from services.notify.obligations.regimes import Regime
+from services.notify.obligations.regimes import Phase, Regime, submitted
+from services.notify.obligations.rule_shown import condition_words, rule_json, rule_sentence
 from services.notify.state import READERS, snapshot
 from shared.auth import Principal, Role, allow
 from shared.clock import rfc3339
@@ -137,6 +138,8 @@ def _regime(row: Regime) -> dict[str, Any]:
         "in_force_from": row.in_force_from and row.in_force_from.isoformat(),
         "in_force_to": row.in_force_to and row.in_force_to.isoformat(),
         "capacities": sorted(row.capacities),
+        "when": [condition_words(part) for part in row.trigger.when],
+        "unless": [condition_words(part) for part in row.trigger.unless],
         "hold": row.hold.value,
         "late_reasons_required": row.late_reasons_required,
         "source": row.source,
@@ -148,11 +151,23 @@ def _regime(row: Regime) -> dict[str, Any]:
             {
                 "id": phase.id,
                 "clock": phase.clock,
-                "rule": repr(phase.rule),
+                "after": phase.after,
+                "when": [condition_words(part) for part in phase.when],
+                "rule": rule_json(phase.rule),
+                "sentence": rule_sentence(phase.rule, phase.clock),
                 "recipients": list(phase.recipients),
                 "content": list(phase.content),
                 "repeats": phase.repeats,
+                "again": _again(phase),
             }
             for phase in row.phases
         ],
     }
+
+
+def _again(phase: Phase) -> dict[str, Any] | None:
+    """Return by which rule a recurring phase comes again."""
+    if not phase.repeats:
+        return None
+    rule = phase.again or phase.rule
+    return {"rule": rule_json(rule), "sentence": rule_sentence(rule, submitted(phase.id))}

@@ -27,7 +27,8 @@ from services.notify.obligations.identify import (
 from services.notify.obligations.record import obligation_json, parse_obligation
 from services.notify.obligations.regimes import CLOCKS, Regimes
 from services.notify.obligations.steps import refresh_board, submissions
-from shared.contracts.notify import ObligationIdentifiedV1
+from shared.contracts.base import Contract
+from shared.contracts.notify import ObligationDecidedV1, ObligationIdentifiedV1
 from shared.ids import derived_id
 
 __all__ = ["ObligationBook", "obligation_id"]
@@ -60,7 +61,7 @@ class ObligationBook:
 
     async def evaluate(
         self, connection: AsyncConnection, incident: Incident, at: datetime
-    ) -> list[ObligationIdentifiedV1]:
+    ) -> list[Contract]:
         """Write what changed and return its messages; nothing is owed before confirmation.
 
         The caller holds the incident's lock.
@@ -82,10 +83,13 @@ class ObligationBook:
         }
         for key, row in current.items():
             if key not in found:
+                gone = parse_obligation(json.loads(row.detail))
                 why = "the tenant is not on the newest affected list any more"
-                found[key] = withdrawn(parse_obligation(json.loads(row.detail)), why)
+                if gone.tenant is None:
+                    why = "no enabled regime asks for it any more"
+                found[key] = withdrawn(gone, why)
         changed: dict[UUID, Obligation] = {}
-        messages = []
+        messages: list[Contract] = []
         for key, obligation in found.items():
             revised, message = await _revise(connection, incident.id, key, obligation, current, at)
             if revised:
@@ -97,12 +101,12 @@ class ObligationBook:
 
     async def _take_back(
         self, connection: AsyncConnection, incident_id: UUID, at: datetime
-    ) -> list[ObligationIdentifiedV1]:
+    ) -> list[Contract]:
         """Leave what was owed to a person's decision: the verdict it stood on was taken back."""
         rows = (await connection.execute(_CURRENT, {"incident": incident_id})).all()
         current = {row.obligation_id: row for row in rows}
         changed: dict[UUID, Obligation] = {}
-        messages = []
+        messages: list[Contract] = []
         for key, row in current.items():
             why = "the confirmation was taken back"
             obligation = withdrawn(parse_obligation(json.loads(row.detail)), why)
@@ -169,7 +173,7 @@ async def _revise(
     obligation: Obligation,
     current: dict[UUID, Any],
     at: datetime,
-) -> tuple[bool, ObligationIdentifiedV1 | None]:
+) -> tuple[bool, Contract | None]:
     """Return whether a revision was written, and what is to be told of it."""
     detail = json.dumps(obligation_json(obligation), sort_keys=True)
     digest = hashlib.sha256(detail.encode()).hexdigest()
@@ -192,8 +196,13 @@ async def _revise(
             "at": at,
         },
     )
-    if obligation.state is ObligationState.NOT_REQUIRED or obligation.holder is Holder.CUSTOMER:
+    if obligation.holder is Holder.CUSTOMER:
         return True, None  # nothing for us to do
+    if obligation.state is ObligationState.NOT_REQUIRED:
+        was = json.loads(known.detail)["state"] if known else obligation.state.value
+        if was == obligation.state.value:
+            return True, None
+        return True, _ruled_out(incident_id, key, revision, obligation, at)
     return True, ObligationIdentifiedV1(
         event_id=derived_id("obligation-identified", key, revision),
         occurred_at=at,
@@ -208,4 +217,24 @@ async def _revise(
         due_at=obligation.due_at,
         state=obligation.state.value,
         basis=obligation.basis,
+    )
+
+
+def _ruled_out(
+    incident_id: UUID, key: UUID, revision: int, obligation: Obligation, at: datetime
+) -> ObligationDecidedV1:
+    """Return the message that what was owed is not owed any more, because of what is known now."""
+    why = [c for c in obligation.trigger if c.holds is False]
+    return ObligationDecidedV1(
+        event_id=derived_id("obligation-ruled-out", key, revision),
+        occurred_at=at,
+        obligation_id=key,
+        incident_id=incident_id,
+        regime=obligation.regime,
+        phase=obligation.phase,
+        recipient=obligation.recipient,
+        tenant=obligation.tenant,
+        decision="not_required",
+        reason="; ".join(f"{c.what}: {c.because}" for c in why),
+        decided_by="system",
     )

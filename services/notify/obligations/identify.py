@@ -25,6 +25,7 @@ from services.notify.obligations.regimes import (
     Trigger,
     submitted,
 )
+from services.notify.obligations.series import clocks_of, ended_by, period_of, periods
 from services.notify.scope import Confidence
 from shared.zones import TZDB
 
@@ -125,6 +126,11 @@ class Obligation:
     repeats: bool = False
     tzdb: str = TZDB
     calendars: tuple[str, ...] = ()
+
+    @property
+    def period(self) -> int:
+        """Which one it is of a phase that recurs; 1 for all others."""
+        return period_of(self.phase)
 
 
 def identify(
@@ -348,9 +354,12 @@ def _phases(
         conditions = list(judged)
         if phase.when:
             conditions.append(judge(AllOf(phase.when), about))
-        for obligation in _phase(row, phase, facts, operator, conditions, tenant, due):
-            due[phase.id] = obligation.due_at
-            yield replace(obligation, holder=holder)
+        for period in periods(row, phase, facts.submissions, tenant or ""):
+            over = ended_by(row, period, facts.submissions, tenant or "")
+            asked = [*conditions, over] if over else conditions
+            for obligation in _phase(row, period, facts, operator, asked, tenant, due):
+                due[period.id] = obligation.due_at
+                yield replace(obligation, holder=holder)
 
 
 def _phase(
@@ -408,10 +417,7 @@ def _clocks(
     row: Regime, phase: Phase, facts: IncidentFacts, tenant: str | None, due: Mapping[str, datetime]
 ) -> tuple[dict[str, datetime], tuple[str, ...]]:
     """Return the clocks of a phase; a phase before that was not submitted counts as on time."""
-    clocks = dict(facts.clocks)
-    for (regime, done, whose), at in facts.submissions.items():
-        if regime == row.id and whose == (tenant or ""):
-            clocks[submitted(done)] = at
+    clocks = {**facts.clocks, **clocks_of(row, facts.submissions, tenant or "")}
     if phase.after is None or submitted(phase.after) in clocks or phase.after not in due:
         return clocks, ()
     clocks[submitted(phase.after)] = due[phase.after]

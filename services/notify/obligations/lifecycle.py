@@ -51,6 +51,7 @@ class Kind(StrEnum):
     LIFT_HOLD = "lift-hold"
     PROPOSE_WAIVER = "propose-waiver"
     APPROVE_WAIVER = "approve-waiver"
+    END_SERIES = "end-series"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,8 @@ class Standing:
     late_reason: str = ""
     hold: Mapping[str, Any] | None = None
     waiver: Mapping[str, Any] | None = None
+    ended: Mapping[str, Any] | None = None
+    """Who said, and why, that nothing further is owed of what recurs."""
 
     @property
     def open(self) -> bool:
@@ -133,6 +136,7 @@ def _after(found: Standing, obligation: Obligation, step: Step) -> Standing:
                 missing=missing,
                 author=step.by,
                 approved_by=None,
+                ended=None,  # there is something to say again
             )
         case Kind.APPROVE:
             return replace(found, stage=Stage.APPROVED, approved_by=step.by)
@@ -156,6 +160,9 @@ def _after(found: Standing, obligation: Obligation, step: Step) -> Standing:
             return replace(found, waiver={"by": step.by, "reason": detail["reason"]})
         case Kind.APPROVE_WAIVER:
             return replace(found, stage=Stage.WAIVED)
+        case Kind.END_SERIES:
+            ended = {"by": step.by, "reason": detail["reason"]}
+            return replace(found, stage=Stage.NOT_REQUIRED, ended=ended)
 
 
 def refusals(
@@ -180,7 +187,8 @@ def refusals(
         case Kind.DECIDE:
             stage(Stage.UNDECIDED)
         case Kind.DRAFT:
-            stage(Stage.TRIGGERED, Stage.DRAFTED, Stage.APPROVED)
+            if now.ended is None:
+                stage(Stage.TRIGGERED, Stage.DRAFTED, Stage.APPROVED)
         case Kind.APPROVE:
             stage(Stage.DRAFTED)
             need(step.by != now.author, "approver_is_author", f"{step.by} wrote it.")
@@ -213,6 +221,12 @@ def refusals(
             need(now.waiver is not None, "no_waiver", "Nobody proposed to waive it.")
             proposer = now.waiver["by"] if now.waiver else None
             need(step.by != proposer, "approver_is_proposer", f"{step.by} proposed it.")
+        case Kind.END_SERIES:
+            need(now.open, "wrong_stage", f"It is {now.stage}.")
+            need(obligation.repeats, "not_recurring", "It does not come again; decide or waive it.")
+            # What the law asks for once by a date of its own is not ended by one person.
+            begun = obligation.period > 1 or obligation.internal_target
+            need(begun, "first_is_owed", "The first is owed by law: submit it, or waive it.")
     return found
 
 

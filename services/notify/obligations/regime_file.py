@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from services.notify.obligations.conditions import FACTS, AllOf, Classifier, Test
+from services.notify.obligations.deadlines import Rule
 from services.notify.obligations.regimes import (
     CLOCKS,
     Duty,
@@ -28,7 +29,7 @@ from services.notify.obligations.rule_file import (
     parse_zone,
 )
 from shared.errors import UserError
-from shared.yaml_lines import Fields, LineError, Node, fields, read
+from shared.yaml_lines import Fields, LineError, Node, Table, fields, read
 
 __all__ = ["RegimesError", "load_regimes", "merged", "parse_regimes", "shipped_regimes"]
 
@@ -202,6 +203,8 @@ def _phases(row: Fields, what: str, clock: str | None) -> tuple[Phase, ...]:
         given = fields(node, f"{what}: phase", keys)
         name = given.text("id")
         here = f"{what}/{name}"
+        if "#" in name:  # numbers the periods of a phase that recurs
+            raise LineError(given.line_of("id"), f"{here}: the id of a phase has no #")
         earlier = [phase.id for phase in found]
         if name in earlier:
             raise LineError(given.line_of("id"), f"{here} stands twice")
@@ -215,6 +218,7 @@ def _phases(row: Fields, what: str, clock: str | None) -> tuple[Phase, ...]:
         rule = given.table("rule")
         if rule is None:
             raise LineError(given.line, f"{here} has no rule")
+        repeats, again = _repeats(given, here, (*CLOCKS, submitted(name)))
         recipients = tuple(text for text, _ in given.texts("recipients"))
         if not recipients:
             raise LineError(given.line, f"{here} has no recipients")
@@ -226,13 +230,22 @@ def _phases(row: Fields, what: str, clock: str | None) -> tuple[Phase, ...]:
                 recipients=recipients,
                 content=tuple(text for text, _ in given.texts("content")),
                 after=after,
-                repeats=given.flag("repeats", False),
+                repeats=repeats,
+                again=again,
                 when=parse_parts(given.table("when"), here),
             )
         )
     if not found:
         raise LineError(row.line, f"{what} has no phases")
     return tuple(found)
+
+
+def _repeats(given: Fields, here: str, clocks: Sequence[str]) -> tuple[bool, Rule | None]:
+    """Return whether a phase recurs, and the rule of the later periods where it is another one."""
+    node = given.table("repeats")
+    if isinstance(node, Table):
+        return True, parse_rule(node, f"{here}: repeats", clocks)
+    return given.flag("repeats", False), None
 
 
 def _one_of(row: Fields, key: str, kind: type[E], what: str) -> E:

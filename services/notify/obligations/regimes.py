@@ -53,7 +53,10 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """One notice of a regime. ``after`` names the phase whose submission starts its clock."""
+    """One notice of a regime. ``after`` names the phase whose submission starts its clock.
+
+    One that ``repeats`` comes again after each submission, by the rule ``again`` if it has one.
+    """
 
     id: str
     rule: Rule
@@ -62,6 +65,7 @@ class Phase:
     content: tuple[str, ...]
     after: str | None = None
     repeats: bool = False
+    again: Rule | None = None
     when: tuple[Part, ...] = ()
 
 

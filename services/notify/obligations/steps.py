@@ -161,7 +161,7 @@ async def _add(connection: AsyncConnection, kept: Kept, step: Step) -> tuple[Kep
         steps=(*kept.steps, step),
     )
     await refresh_board(connection, kept.incident_id, {kept.id: kept.obligation})
-    return after, _told(after, step, number)
+    return after, _told(kept, after, step, number)
 
 
 async def refresh_board(
@@ -184,10 +184,12 @@ async def submissions(
     places = (await connection.execute(_PLACES, {"incident": incident_id})).all()
     by_id = {row.obligation_id: (row.regime, row.phase, row.tenant or "") for row in places}
     rows = (await connection.execute(_SUBMITTED, {"incident": incident_id})).all()
-    found = {}
+    found: dict[tuple[str, str, str], datetime] = {}
     for row in rows:
         at = datetime.fromisoformat(json.loads(row.detail)["submitted_at"])
-        found[by_id[row.obligation_id]] = at
+        key = by_id[row.obligation_id]
+        # Handed to several recipients, what follows runs from the first (the strict reading).
+        found[key] = min(at, found.get(key, at))
     return found
 
 
@@ -230,7 +232,7 @@ def _board_row(
     }
 
 
-def _told(kept: Kept, step: Step, number: int) -> list[Contract]:
+def _told(before: Kept, kept: Kept, step: Step, number: int) -> list[Contract]:
     """Return the contract of a step that others act on."""
     one, standing = kept.obligation, kept.standing
     common: dict[str, Any] = {
@@ -250,6 +252,18 @@ def _told(kept: Kept, step: Step, number: int) -> list[Contract]:
                 ObligationDecidedV1(
                     **common, decision=decision, reason=step.detail["reason"], decided_by=step.by
                 )
+            ]
+        case Kind.END_SERIES:
+            why = f"nothing further: {step.detail['reason']}"
+            return [
+                ObligationDecidedV1(
+                    **common, decision="not_required", reason=why, decided_by=step.by
+                )
+            ]
+        case Kind.DRAFT if before.standing.ended is not None:
+            why = "a further notice was drafted after all"
+            return [
+                ObligationDecidedV1(**common, decision="required", reason=why, decided_by=step.by)
             ]
         case Kind.SUBMIT:
             return [

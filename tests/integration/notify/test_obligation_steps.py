@@ -1,6 +1,6 @@
 """Obligations from draft to acknowledgement, the clock board, its alarms and its calendar."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +38,16 @@ async def _one(desk: Desk, incident: UUID, regime: str, phase: str) -> dict[str,
 
 async def _do(desk: Desk, path: str, verb: str, body: Any, who: str, role: str) -> httpx.Response:
     return await desk.call("POST", f"{path}/{verb}", json=body, who=who, role=role)
+
+
+async def _hand_in(desk: Desk, obligation_id: str, at: datetime) -> None:
+    """Draft, approve and submit what a regime asks for, by two people."""
+    path = f"/v1/obligations/{obligation_id}"
+    content = dict.fromkeys((await desk.get(path))["content"], "as far as known")
+    await _do(desk, path, "draft", {"content": content}, "iris", "legal")
+    await _do(desk, path, "approve", None, "lena", "legal")
+    body = {"submitted_at": rfc3339(at), "reference": "DPA-78"}
+    assert (await _do(desk, path, "submit", body, "lena", "legal")).status_code == 200
 
 
 async def test_a_statutory_notice_from_draft_to_acknowledgement(stage: Stage) -> None:
@@ -80,6 +90,16 @@ async def test_a_statutory_notice_from_draft_to_acknowledgement(stage: Stage) ->
         assert later["due_at"] == rfc3339(now + timedelta(days=14))
         assert not later["provisional"]
 
+        # Submitted, it is followed by the next; that one is ended with a reason, and told.
+        await _hand_in(desk, later["obligation_id"], now)
+        second = await _one(desk, incident, "gdpr_33_1", "supplement#2")
+        assert second["due_at"] == rfc3339(now + timedelta(days=14))
+        path = f"/v1/obligations/{second['obligation_id']}"
+        ended = await _do(desk, path, "end-series", {"reason": "all is said"}, "lena", "legal")
+        assert (ended.json()["stage"], ended.json()["period"]) == ("not_required", 2)
+        board = await desk.get(f"/v1/clock-board?incident_id={incident}&regime=gdpr_33_1")
+        assert board["items"] == []
+
         # An unmet obligation is decided, held and waived by the people whose part it is.
         other = await _one(desk, incident, "gdpr_34", "communication")
         path = f"/v1/obligations/{other['obligation_id']}"
@@ -98,7 +118,10 @@ async def test_a_statutory_notice_from_draft_to_acknowledgement(stage: Stage) ->
         waived = await _do(desk, path, "approve-waiver", None, "eve", role)
         assert waived.json()["stage"] == "waived"
         await until(lambda: stage.published(incident, ObligationWaivedV1))
-        assert len(await stage.published(incident, ObligationDecidedV1)) == 1
+        decided_ones = await stage.published(incident, ObligationDecidedV1)
+        assert [(one.regime, one.decision) for one in decided_ones] == [
+            ("gdpr_33_1", "not_required"), ("gdpr_34", "required"),
+        ]  # fmt: skip
         assert (await desk.call("GET", f"/v1/obligations/{uuid7()}")).status_code == 404
 
 

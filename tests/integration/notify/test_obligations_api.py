@@ -69,6 +69,11 @@ async def test_regimes_say_what_is_disabled_and_why(stage: Stage) -> None:
     assert rows["uk_gdpr"]["basis"] == "general_knowledge"
     assert not rows["pci"]["enabled"]
     assert rows["gdpr_33_1"]["enabled"]
+    initial, supplement = rows["gdpr_33_1"]["phases"]
+    assert initial["rule"] == {"elapsed_hours": 72, "latest_arguable": "eu_1182_71"}
+    assert initial["sentence"].startswith("72 hours after the instant 'aware'")
+    assert supplement["again"]["sentence"].startswith("Without undue delay after the submission of")
+    assert rows["gdpr_33_1"]["unless"] == ["risk unlikely"]
 
 
 async def test_facts_are_stated_by_legal_alone_and_in_their_kind(stage: Stage) -> None:
