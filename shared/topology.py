@@ -189,6 +189,12 @@ CONSUMERS = (
         filter_subject="tocsin.v1.notify.obligation.>",
     ),
     ConsumerSpec(
+        durable="escalate-undeliverable",
+        stream="NOTIFICATIONS",
+        service="escalate",
+        filter_subject="tocsin.v1.notify.notification.undeliverable",
+    ),
+    ConsumerSpec(
         durable="cases-escalations",
         stream="ESCALATIONS",
         service="cases",

@@ -22,6 +22,7 @@ from shared.contracts.escalate import (
 from shared.contracts.notify import (
     NotificationCorrectedV1,
     NotificationSentV1,
+    NotificationUndeliverableV1,
     ObligationDecidedV1,
     ObligationEvent,
     ObligationIdentifiedV1,
@@ -129,6 +130,11 @@ def fact_of_notify(subject: str, data: bytes, now: datetime) -> Found | None:
             text = f"The notice to tenant {corrected.tenant} was corrected: {corrected.reason}."
             kind = FactKind.NOTIFICATION_CORRECTED
             return _found(corrected, corrected.incident_id, kind, text, now)
+        case NotificationUndeliverableV1.SUBJECT:
+            missed = NotificationUndeliverableV1.from_json(data)
+            text = f"Tenant {missed.tenant} could not be notified by {missed.channel}."
+            kind = FactKind.NOTIFICATION_UNDELIVERABLE
+            return _found(missed, missed.incident_id, kind, text, now)
         case _:
             return None
 

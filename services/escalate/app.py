@@ -26,6 +26,7 @@ from services.escalate.oncall.channels.wiring import channels_of
 from services.escalate.oncall.clocks import CLOCKS_CONSUMER, ClockHandler
 from services.escalate.oncall.coverage_watch import CoverageWatch
 from services.escalate.oncall.links import Links
+from services.escalate.oncall.undelivered import UNDELIVERABLE_CONSUMER, UndeliverableHandler
 from services.escalate.paging import LogChannel, Pager
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.proposal import Policies
@@ -141,6 +142,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 return done
 
             on_clock = ClockHandler(engine, policies.directory, log_channel.name, clock, went_out)
+            on_unreached = UndeliverableHandler(
+                engine, policies.directory, log_channel.name, clock, went_out
+            )
             async with background(
                 outbox.run(),
                 chains.run(),
@@ -156,6 +160,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 consume(bus, consumer(CASES_CONSUMER), on_case),
                 consume(bus, consumer(NOTIFICATIONS_CONSUMER), on_customers),
                 consume(bus, consumer(CLOCKS_CONSUMER), on_clock),
+                consume(bus, consumer(UNDELIVERABLE_CONSUMER), on_unreached),
             ):
                 yield State(
                     checks={

@@ -31,7 +31,10 @@ _WHERE = (
     " AND b.stage = ANY(:stages)"
 )
 _BOARD = text(
-    "SELECT b.*, i.number FROM obligation_board b JOIN incidents i USING (incident_id)"  # noqa: S608 - constants only
+    "SELECT b.*, i.number, b.tenant IS NOT NULL AND EXISTS (SELECT 1 FROM notifications n"  # noqa: S608 - constants only
+    "  WHERE n.incident_id = b.incident_id AND n.tenant = b.tenant"
+    "  AND n.undeliverable_at IS NOT NULL) AS undeliverable"
+    " FROM obligation_board b JOIN incidents i USING (incident_id)"
     f" WHERE {_WHERE} AND (b.due_at, b.obligation_id) > (:after_due, :after_id)"
     " ORDER BY b.due_at, b.obligation_id LIMIT :limit"
 )
@@ -171,6 +174,7 @@ def _shown(row: Any, now: datetime) -> dict[str, Any]:
         "seconds_left": int((row.due_at - now).total_seconds()) if running else None,
         "used": round(min(1.0, used / span), 3) if running and span > 0 else None,
         "warning": passed[-1] if running and passed else None,
+        "undeliverable": row.undeliverable,
     }
 
 

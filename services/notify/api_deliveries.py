@@ -22,7 +22,7 @@ router = APIRouter(tags=["notifications"])
 _COLUMNS = (
     "notification_id, list_id, tenant, channel, recipients, content, template_digest, created_at,"
     " state, next_attempt_at, attempt, sent_at, proof, last_error, kind, why, supersedes,"
-    " instead_of"
+    " instead_of, undeliverable_at"
 )
 _PAGE = text(
     f"SELECT {_COLUMNS} FROM notifications"  # noqa: S608 - a constant
@@ -31,11 +31,13 @@ _PAGE = text(
 )
 _ONE = text(f"SELECT {_COLUMNS} FROM notifications WHERE notification_id = :id")  # noqa: S608
 _BOUNCES = text(
-    "SELECT notification_id, recipient, action, status, diagnostic, received_at FROM bounces"
+    "SELECT notification_id, recipient, action, status, diagnostic, received_at, source, round"
+    " FROM bounces"
     " WHERE notification_id = ANY(:ids) ORDER BY notification_id, received_at"
 )
 _STATES = text(
-    "SELECT state, count(*) AS n FROM notifications WHERE incident_id = :incident GROUP BY state"
+    "SELECT state, count(*) AS n, count(undeliverable_at) AS undeliverable FROM notifications"
+    " WHERE incident_id = :incident GROUP BY state"
 )
 _ATTEMPTS = text(
     "SELECT notification_id, fence, attempt, started_at, finished_at, outcome, answer, recipients"
@@ -59,6 +61,7 @@ async def notifications(
     return {
         "counts": {"pending": 0, "sending": 0, "sent": 0, "failed": 0}
         | {row.state: row.n for row in states},
+        "undeliverable": sum(row.undeliverable for row in states),
         "items": items,
         "next_after": str(rows[-1].notification_id) if len(rows) == limit else None,
     }
@@ -90,7 +93,9 @@ async def replay_webhook(
     return {"notification_id": str(notification_id), "state": "pending"}
 
 
-@router.post("/v1/notifications/{notification_id}/retry", summary="Try a failed one again")
+@router.post(
+    "/v1/notifications/{notification_id}/retry", summary="Try what failed or came back again"
+)
 async def retry(
     request: Request,
     notification_id: UUID,
@@ -98,7 +103,7 @@ async def retry(
 ) -> dict[str, Any]:
     async with request.state.engine.begin() as connection:
         if not await try_again(connection, notification_id, request.state.clock()):
-            await _refuse(connection, notification_id, "not_failed", "a failed notification")
+            await _refuse(connection, notification_id, "not_failed", "what failed or came back")
     request.state.wake()
     return {"notification_id": str(notification_id), "state": "pending"}
 
@@ -124,6 +129,8 @@ async def _with_ledger(connection: Any, rows: Sequence[Any]) -> list[dict[str, A
                 "action": row.action,
                 "status": row.status,
                 "diagnostic": row.diagnostic,
+                "source": row.source,
+                "round": row.round,
                 "received_at": rfc3339(row.received_at),
             }
         )
@@ -155,6 +162,7 @@ def _notification(row: Any, attempts: list[dict[str, Any]]) -> dict[str, Any]:
         "sent_at": row.sent_at and rfc3339(row.sent_at),
         "proof": row.proof,
         "last_error": row.last_error,
+        "undeliverable_at": row.undeliverable_at and rfc3339(row.undeliverable_at),
         "attempts": attempts,
     }
 

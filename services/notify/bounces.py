@@ -1,4 +1,4 @@
-"""Pure: what a delivery status notification says (RFC 3464): which mail came back, for whom, why.
+"""Pure: which mail did not reach whom, and why: by a status notification (RFC 3464) or a refusal.
 
 The mail is known by its return path, which carries the notification's id (VERP), and failing that
 by the Message-ID of the returned headers. What is no status notification says nothing.
@@ -9,15 +9,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
+from typing import Literal
 from uuid import UUID
 
-__all__ = ["Bounce", "bounces", "return_path"]
+__all__ = ["Bounce", "bounces", "expired", "refusal", "return_path"]
 
 MAX_RECIPIENTS = 100
 _VERP = re.compile(r"\+([0-9a-f]{32})@", re.ASCII | re.IGNORECASE)
 _ID = re.compile(
     r"<([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})@", re.ASCII | re.IGNORECASE
 )
+_STATUS = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b", re.ASCII)  # RFC 3463
+# Where a mail server writes whom a mail was for, once the envelope is gone.
+_ENVELOPE = ("To", "Delivered-To", "X-Original-To")
 _ACTIONS = frozenset({"failed", "delayed"})  # delivered, relayed and expanded are no bounce
 
 
@@ -30,6 +34,36 @@ class Bounce:
     action: str
     status: str
     diagnostic: str
+    source: Literal["report", "refusal", "expired"] = "report"
+    """Who told us: a report that came back, our mail server's answer, or our own patience."""
+
+
+def refusal(notification_id: UUID, recipient: str, reply: str) -> Bounce:
+    """Return that the mail server will never take the mail for *recipient*, by its *reply*."""
+    return _given_up(notification_id, recipient, reply, "5.0.0", "refusal")
+
+
+def expired(notification_id: UUID, recipient: str, reply: str) -> Bounce:
+    """Return that *recipient* was tried for as long as we try; *reply* was the last answer."""
+    return _given_up(notification_id, recipient, reply, "4.4.7", "expired")
+
+
+def _given_up(
+    notification_id: UUID,
+    recipient: str,
+    reply: str,
+    status: str,
+    source: Literal["refusal", "expired"],
+) -> Bounce:
+    stated = _STATUS.search(reply) if source == "refusal" else None
+    return Bounce(
+        notification_id=notification_id,
+        recipient=recipient,
+        action="failed",
+        status=stated[0] if stated else status,
+        diagnostic=_words(f"smtp; {reply}", 500),
+        source=source,
+    )
 
 
 def return_path(address: str, notification_id: UUID) -> str:
@@ -69,7 +103,8 @@ def bounces(raw: bytes, recipients: Iterable[str] = ()) -> list[Bounce]:
 def _named(
     recipients: Iterable[str], message: EmailMessage | Message, parts: Sequence[Message]
 ) -> UUID | None:
-    for address in (*recipients, str(message.get("To", ""))):
+    told = (str(value) for name in _ENVELOPE for value in message.get_all(name, ()))
+    for address in (*recipients, *told):
         if match := _VERP.search(address):
             return UUID(match[1])
     for part in parts:

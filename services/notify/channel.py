@@ -1,6 +1,6 @@
 """What every channel is: a notification in; a proof, or an error that says whether to try again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -24,18 +24,27 @@ class Notification:
     secret_ref: str | None = None
     accepted: Mapping[str, str] = field(default_factory=dict)
     """Recipients that an earlier attempt reached, with the reply; they are not sent to again."""
+    refused: Collection[str] = ()
+    """Recipients that an earlier attempt was refused for good; they are not asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The other side took it: its answer in words, and by recipient where there are several."""
+    """The other side took it: its answer in words, and by recipient where there are several.
+
+    ``refused``: those of the recipients that it will never take it for.
+    """
 
     answer: str
     recipients: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class DeliveryError(Exception):
-    """Not delivered, or not known to be. ``accepted``: the recipients that it did reach."""
+    """Not delivered, or not known to be.
+
+    ``accepted``: the recipients that it did reach; ``refused``: those that it never will.
+    """
 
     def __init__(
         self,
@@ -44,6 +53,7 @@ class DeliveryError(Exception):
         retryable: bool,
         recipients: Mapping[str, str] | None = None,
         accepted: Mapping[str, str] | None = None,
+        refused: Mapping[str, str] | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(answer)
@@ -51,6 +61,7 @@ class DeliveryError(Exception):
         self.retryable = retryable
         self.recipients = dict(recipients or {})
         self.accepted = dict(accepted or {})
+        self.refused = dict(refused or {})
         self.retry_after = retry_after
 
 

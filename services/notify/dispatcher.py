@@ -17,6 +17,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notify import incidents, ledger
+from services.notify.bounce_book import record, settle
+from services.notify.bounces import Bounce, expired, refusal
 from services.notify.channel import Channel, DeliveryError, Proof
 from services.notify.completion import complete_lists
 from services.notify.correction_text import REASONS
@@ -99,6 +101,8 @@ class Dispatcher:
                     told += await self._met(connection, lease, now)
                 if done and incident is not None:  # the customers' own clocks start now
                     told += await self._book.evaluate(connection, incident, now)
+                # Last: a message to the alternates keeps nothing open that is done.
+                await record(connection, _refusals(lease, proof.refused), now)
                 await enqueue(connection, [outgoing(c, source="notify") for c in told])
         _attempts.labels(lease.channel, "sent").inc()
         self._on_outgoing()
@@ -117,6 +121,8 @@ class Dispatcher:
     def _sent(self, lease: Lease, proof: Proof) -> NotificationSentV1:
         notification = lease.notification
         at = self._clock()
+        lost = {*notification.refused, *proof.refused}
+        reached = [to for to in notification.recipients if to not in lost]
         return NotificationSentV1(
             event_id=derived_id("notification-sent", notification.id),
             occurred_at=at,
@@ -124,7 +130,7 @@ class Dispatcher:
             incident_id=notification.incident_id,
             tenant=notification.tenant,
             channel=cast(Literal["email", "webhook"], lease.channel),
-            recipient=", ".join(map(shown_recipient, notification.recipients)),
+            recipient=", ".join(map(shown_recipient, reached)),
             attempt=lease.attempt,
             sent_at=at,
             proof=ledger.storable(proof.answer),
@@ -139,7 +145,12 @@ class Dispatcher:
             seconds = max(jitter(wait.total_seconds()), error.retry_after or 0.0)
             again = now + timedelta(seconds=seconds)
         async with self._engine.begin() as connection:
-            await ledger.finish_failed(connection, lease, error, now, again)
+            await incidents.lock(connection, lease.notification.incident_id)
+            if await ledger.finish_failed(connection, lease, error, now, again):
+                await record(connection, _lost(lease, error, final=again is None), now)
+                if again is None:
+                    await settle(connection, lease.notification.id, now)
+        self._on_outgoing()
         _attempts.labels(lease.channel, "failed" if again is None else "retry").inc()
         log.warning(
             "not delivered",
@@ -149,6 +160,24 @@ class Dispatcher:
             answer=error.answer,
             again=again and again.isoformat(),
         )
+
+
+def _refusals(lease: Lease, refused: Mapping[str, str]) -> list[Bounce]:
+    return [refusal(lease.notification.id, to, reply) for to, reply in refused.items()]
+
+
+def _lost(lease: Lease, error: DeliveryError, *, final: bool) -> list[Bounce]:
+    """Return the recipients that this attempt was the last for."""
+    found = _refusals(lease, error.refused)
+    if lease.channel != "email" or not final:
+        return found
+    one = lease.notification
+    known = {*one.accepted, *one.refused, *error.accepted, *error.refused}
+    return found + [
+        expired(one.id, to, error.recipients.get(to, error.answer))
+        for to in one.recipients
+        if to not in known
+    ]
 
 
 def _corrected(lease: Lease, supersedes: UUID, at: datetime) -> NotificationCorrectedV1:

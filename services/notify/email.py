@@ -48,7 +48,8 @@ class EmailChannel:
         """Return the proof once every recipient not refused for good was accepted."""
         if self._settings.smtp_host is None:
             raise DeliveryError("smtp_host is not set", retryable=True)
-        waiting = [r for r in notification.recipients if r not in notification.accepted]
+        done = {*notification.accepted, *notification.refused}
+        waiting = [r for r in notification.recipients if r not in done]
         client = self._client()
         try:
             async with asyncio.timeout(TOTAL):
@@ -60,8 +61,7 @@ class EmailChannel:
             return proof
         except SMTPResponseException as error:
             # A wrong password or a refused STARTTLS is the operator's to mend, not the tenant's.
-            words = f"{error.code} {error.message}"
-            raise DeliveryError(words, retryable=True) from error
+            raise DeliveryError(_reply(error), retryable=True) from error
         except (SMTPException, OSError, TimeoutError) as error:
             raise DeliveryError(
                 f"{type(error).__name__}: {error or 'no answer in time'}", retryable=True
@@ -89,40 +89,37 @@ class EmailChannel:
         sender = message["From"].addresses[0].addr_spec
         await client.mail(return_path(back, notification.id) if back else sender)
         taken: list[str] = []
-        replies: dict[str, str] = {}
-        deferred = False
+        refused: dict[str, str] = {}
+        deferred: dict[str, str] = {}
         for recipient in waiting:
             try:
-                reply = await client.rcpt(recipient)
+                await client.rcpt(recipient)
             except SMTPResponseException as error:
-                replies[recipient] = f"{error.code} {error.message}"
-                deferred = deferred or error.code < 500
+                (refused if error.code >= 500 else deferred)[recipient] = _reply(error)
             else:
                 taken.append(recipient)
-                replies[recipient] = f"{reply.code} {reply.message}"
-        if not taken and not (notification.accepted and not deferred):
-            raise DeliveryError(_words(replies), retryable=deferred, recipients=replies)
-        answer = ""
+        accepted: dict[str, str] = {}
         if taken:
             try:
                 done = await client.data(bytes(message))
             except SMTPResponseException as error:
-                words = f"{error.code} {error.message}"
-                raise DeliveryError(
-                    words, retryable=error.code < 500, recipients=replies
-                ) from error
-            answer = f"{done.code} {done.message}"
-            replies |= dict.fromkeys(taken, answer)
-        if deferred:
+                # The mail as a whole: as final, or as passing, as for each that was asked for.
+                fate = refused if error.code >= 500 else deferred
+                fate |= dict.fromkeys(taken, _reply(error))
+            else:
+                accepted = dict.fromkeys(taken, f"{done.code} {done.message}")
+        replies = accepted | refused | deferred
+        if deferred or not (accepted or notification.accepted):
             raise DeliveryError(
-                _words(replies),
-                retryable=True,
+                "; ".join(f"{to}: {reply}" for to, reply in replies.items()) or "nobody is left",
+                retryable=bool(deferred),
                 recipients=replies,
-                accepted=dict.fromkeys(taken, answer),
+                accepted=accepted,
+                refused=refused,
             )
-        proof = f"Message-ID {message['Message-ID']}; {answer or 'accepted earlier'}"
-        return Proof(proof, replies)
+        answer = next(iter(accepted.values()), "accepted earlier")
+        return Proof(f"Message-ID {message['Message-ID']}; {answer}", replies, refused)
 
 
-def _words(replies: dict[str, str]) -> str:
-    return "; ".join(f"{recipient}: {reply}" for recipient, reply in replies.items())
+def _reply(error: SMTPResponseException) -> str:
+    return f"{error.code} {error.message}"

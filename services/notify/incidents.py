@@ -54,6 +54,10 @@ class Incident:
     held: bool = False
     """Legal holds all communication about it."""
 
+    def taken_back(self, kind: str) -> bool:
+        """Tell whether messages of *kind* are not to leave any more; a correction always may."""
+        return kind == "notice" and self.state in {"dismissed", "retracted"}
+
     def instant(self, name: str) -> datetime | None:
         given = self.facts.get(name)
         return parse_instant(given) if given else None

@@ -27,7 +27,10 @@ _TAKE = text(
           AND incident_id NOT IN (SELECT incident_id FROM incidents WHERE held)
         ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING notification_id, incident_id, tenant, channel, recipients, content, created_at,
-        accepted, fence, attempt, why, supersedes
+        accepted, fence, attempt, why, supersedes,
+        ARRAY(SELECT b.recipient FROM bounces b WHERE b.action = 'failed'
+              AND b.notification_id = notifications.notification_id
+              AND b.round = notifications.round) AS refused
     """
 )
 _BEGIN = text(
@@ -51,10 +54,15 @@ _NOT_SENT = text(
     " lease_until = NULL, accepted = :accepted"
     " WHERE notification_id = :id AND fence = :fence AND state = 'sending'"
 )
+# A new round: what was refused or came back is asked again; what was only deferred was accepted.
 _AGAIN = text(
-    "UPDATE notifications SET state = 'pending', attempt = 0, next_attempt_at = :now"
-    " WHERE notification_id = :id AND state = 'failed'"
+    "UPDATE notifications SET round = round + 1, attempt = 0, next_attempt_at = :now,"
+    " accepted = CASE state WHEN 'bounced' THEN '{}' ELSE accepted END, state = 'pending',"
+    " undeliverable_at = NULL"
+    " WHERE notification_id = :id AND state IN ('failed', 'bounced')"
+    " RETURNING instead_of"
 )
+_HOPE = text("UPDATE notifications SET undeliverable_at = NULL WHERE notification_id = :id")
 
 _REPLAY = text(
     "UPDATE notifications SET state = 'pending', attempt = 0, next_attempt_at = :now"
@@ -99,6 +107,7 @@ async def take(connection: AsyncConnection, now: datetime, length: timedelta) ->
         body=content["body"],
         created_at=row.created_at,
         accepted=json.loads(row.accepted),
+        refused=frozenset(row.refused),
     )
     return Lease(
         notification=notification,
@@ -149,9 +158,12 @@ async def finish_failed(
 
 
 async def try_again(connection: AsyncConnection, notification_id: UUID, now: datetime) -> bool:
-    """Give a failed notification a new schedule, under its same id; False if it has not failed."""
-    done = await connection.execute(_AGAIN, {"id": notification_id, "now": now})
-    return done.rowcount == 1
+    """Give what failed or came back a new schedule, under its same id; False if it has not."""
+    values = {"id": notification_id, "now": now}
+    again = (await connection.execute(_AGAIN, values)).one_or_none()
+    if again is not None and again.instead_of is not None:
+        await connection.execute(_HOPE, {"id": again.instead_of})
+    return again is not None
 
 
 async def replay(connection: AsyncConnection, notification_id: UUID, now: datetime) -> bool:

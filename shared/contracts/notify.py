@@ -9,8 +9,9 @@ from shared.contracts.base import Contract, Instant
 
 __all__ = [
     "AffectedCustomersIdentifiedV1", "CustomersNotifiedV1", "NotificationCorrectedV1",
-    "NotificationSentV1", "ObligationDecidedV1", "ObligationDueSoonV1", "ObligationEvent",
-    "ObligationIdentifiedV1", "ObligationMetV1", "ObligationOverdueV1", "ObligationWaivedV1",
+    "NotificationSentV1", "NotificationUndeliverableV1", "ObligationDecidedV1",
+    "ObligationDueSoonV1", "ObligationEvent", "ObligationIdentifiedV1", "ObligationMetV1",
+    "ObligationOverdueV1", "ObligationWaivedV1",
 ]  # fmt: skip
 
 
@@ -169,6 +170,26 @@ class NotificationCorrectedV1(Contract):
     tenant: str
     reason: str
     sent_at: Instant
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class NotificationUndeliverableV1(Contract):
+    """A message reached none of the tenant's contacts by a channel, alternates included.
+
+    Nothing is tried any more by itself: a person has to find another way.
+    """
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.notification.undeliverable"
+
+    notification_id: UUID
+    incident_id: UUID
+    tenant: str
+    channel: Literal["email", "webhook"]
+    contacts: int = Field(description="addresses tried, alternates included")
+    given_up_at: Instant
 
     @property
     def about(self) -> str:

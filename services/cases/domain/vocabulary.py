@@ -171,6 +171,7 @@ class FactKind(StrEnum):
     OBLIGATION_OVERDUE = "obligation_overdue"
     NOTIFICATION_SENT = "notification_sent"
     NOTIFICATION_CORRECTED = "notification_corrected"
+    NOTIFICATION_UNDELIVERABLE = "notification_undeliverable"
 
 
 class Standing(StrEnum):

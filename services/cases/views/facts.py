@@ -42,6 +42,9 @@ def change(known: Document, event: e.FactRecorded, plain: Document) -> Document:
         case FactKind.NOTIFICATION_CORRECTED:
             corrections = [*known["notifications"].get("corrections", ()), plain]
             return {"notifications": {**known["notifications"], "corrections": corrections}}
+        case FactKind.NOTIFICATION_UNDELIVERABLE:
+            missed = [*known["notifications"].get("undeliverable", ()), plain]
+            return {"notifications": {**known["notifications"], "undeliverable": missed}}
         case _:
             assert_never(event.kind)
 

@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0004"
+HEAD = "0005"

@@ -24,7 +24,11 @@ from shared.contracts.escalate import (
     SMEEngagementRequestedV1,
     TeamPagedV1,
 )
-from shared.contracts.notify import ObligationDueSoonV1, ObligationOverdueV1
+from shared.contracts.notify import (
+    NotificationUndeliverableV1,
+    ObligationDueSoonV1,
+    ObligationOverdueV1,
+)
 from shared.ids import derived_id, uuid7
 from tests.integration.escalate.oncall_world import overrides
 from tests.integration.escalate.test_severity_gate import escalated, opened, severity, tell, told
@@ -225,6 +229,29 @@ async def test_legal_clocks_page_legal_then_communications_then_the_manager(
     assert len({page["chain_id"] for page in communications}) == 2
     legal = await ledger(client, incident, 9, team="legal")
     assert len({page["chain_id"] for page in legal}) == 3
+
+
+async def test_a_tenant_that_nobody_reaches_pages_communications_once(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    incident = await escalate(world, "paging-unreached", "SEV2")
+    told = NotificationUndeliverableV1(
+        event_id=uuid7(),
+        occurred_at=utc_now(),
+        notification_id=uuid7(),
+        incident_id=incident,
+        tenant="delta",
+        channel="email",
+        contacts=2,
+        given_up_at=utc_now(),
+    )
+    async with world.bus("notify") as bus:
+        for _ in range(2):
+            await bus.publish(outgoing(told, source="notify"), stream="NOTIFICATIONS")
+    pages = await ledger(client, incident, 1, team="ic")
+    (chain,) = {p["chain_id"] for p in pages if "could not be notified" in p["reason"]}
+    assert chain is not None
+    assert "tenant delta" in pages[0]["reason"]
 
 
 async def test_overrides_change_who_is_on_call_and_stay_on_record(

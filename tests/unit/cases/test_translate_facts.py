@@ -67,6 +67,10 @@ NOTIFY = [
         no.NotificationCorrectedV1, 916, notification_id=UUID(int=76), supersedes=UUID(int=75),
         tenant="t1", reason="retracted", sent_at=NOW,
     ),
+    message(
+        no.NotificationUndeliverableV1, 917, notification_id=UUID(int=77), tenant="t2",
+        channel="email", contacts=2, given_up_at=NOW,
+    ),
 ]  # fmt: skip
 
 

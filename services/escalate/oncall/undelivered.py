@@ -1,0 +1,62 @@
+"""A tenant that no contact of could be reached: communications is paged to find another way."""
+
+from collections.abc import Callable
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.escalate.directory import Directory
+from services.escalate.pages import order_page
+from shared.clock import Clock
+from shared.consume import Delivery, TransientError
+from shared.contracts.notify import NotificationUndeliverableV1
+from shared.db import is_transient
+from shared.outbox import first_time
+
+__all__ = ["UNDELIVERABLE_CONSUMER", "UndeliverableHandler"]
+
+UNDELIVERABLE_CONSUMER = "escalate-undeliverable"
+_NUMBER = text("SELECT number FROM incidents WHERE id = :id")
+
+
+class UndeliverableHandler:
+    """Pages incident communications, as for a legal clock that runs."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        directory: Directory,
+        channel: str,
+        clock: Clock,
+        on_ordered: Callable[[], None],
+    ) -> None:
+        self._engine, self._directory, self._channel = engine, directory, channel
+        self._clock, self._on_ordered = clock, on_ordered
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Handle one message; TransientError while the database cannot be asked."""
+        told = NotificationUndeliverableV1.from_json(delivery.data)
+        try:
+            async with self._engine.begin() as connection:
+                if not await first_time(connection, UNDELIVERABLE_CONSUMER, told.event_id):
+                    return
+                number = await connection.scalar(_NUMBER, {"id": told.incident_id})
+                reason = (
+                    f"{number or told.incident_id}: tenant {told.tenant} could not be notified by"
+                    f" {told.channel}; contacts tried: {told.contacts}, none is left"
+                )
+                await order_page(
+                    connection,
+                    told.event_id,
+                    told.incident_id,
+                    self._directory.teams["incident_communications"],
+                    self._channel,
+                    reason,
+                    self._clock(),
+                    severity="due_soon",
+                )
+        except Exception as error:
+            if is_transient(error):
+                raise TransientError(str(error)) from error
+            raise
+        self._on_ordered()
