@@ -43,6 +43,8 @@ class ServiceState(TypedDict):
     """What a lifespan yields at least; handlers find it on ``request.state``."""
 
     checks: Mapping[str, Check]
+    notices: NotRequired[Callable[[], Mapping[str, str]]]
+    """What is wrong though the service can work, by name: a changed file that was refused."""
     verifier: NotRequired[JwtVerifier | None]
 
 
@@ -250,10 +252,10 @@ def service_app(
         if app.state.draining:
             missing["process"] = "shutting down"
         ready = not missing
-        return JSONResponse(
-            {"status": "ready" if ready else "not ready", "missing": missing},
-            200 if ready else 503,
-        )
+        body: dict[str, Any] = {"status": "ready" if ready else "not ready", "missing": missing}
+        if (notices := getattr(request.state, "notices", None)) and (found := notices()):
+            body["notices"] = dict(found)
+        return JSONResponse(body, 200 if ready else 503)
 
     @app.get("/metrics", tags=["probes"], summary="Prometheus metrics")
     @public

@@ -162,6 +162,13 @@ CONSUMERS = (
         max_ack_pending=1024,
     ),
     ConsumerSpec(
+        durable="escalate-sources",
+        stream="SOURCES",
+        service="escalate",
+        filter_subject="tocsin.v1.ingest.source.>",
+        in_order=True,  # that it is heard again comes after that it was silent
+    ),
+    ConsumerSpec(
         durable="escalate-cases",
         stream="CASES",
         service="escalate",

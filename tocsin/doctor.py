@@ -150,12 +150,16 @@ async def _services(urls: Mapping[str, str]) -> AsyncIterator[Check]:
             url = urls[name]
             try:
                 answer = await client.get(f"{url}/readyz")
-                missing = answer.json().get("missing", {})
+                said = answer.json()
+                missing, notices = said.get("missing", {}), said.get("notices", {})
             except (httpx.HTTPError, ValueError) as error:
                 yield Check(
                     name, False, f"{url} does not answer ({error!r})", f"read its log: {name}.log"
                 )
                 continue
-            found = "; ".join(f"{k}: {v}" for k, v in missing.items()) or f"ready at {url}"
+            wrong = {**missing, **notices}
+            found = "; ".join(f"{k}: {v}" for k, v in wrong.items()) or f"ready at {url}"
             fix = "it recovers by itself once that is back; see its log for more"
-            yield Check(name, not missing, found, fix)
+            if not missing:
+                fix = "mend the file; it is read again by itself"
+            yield Check(name, not wrong, found, fix)

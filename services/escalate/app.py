@@ -17,8 +17,9 @@ from services.escalate.consumer import (
 )
 from services.escalate.doors import api as doors_api
 from services.escalate.doors.maildir import Maildir
-from services.escalate.doors.register import load_doors
+from services.escalate.doors.register import DoorBook, load_doors
 from services.escalate.extension import extend_one
+from services.escalate.files import Files
 from services.escalate.migrations import HEAD
 from services.escalate.oncall import api_acknowledge, api_engagements, api_oncall
 from services.escalate.oncall.chains import Chains
@@ -32,11 +33,13 @@ from services.escalate.policy_versions import PolicyBook
 from services.escalate.proposal import Policies
 from services.escalate.settings import Settings, load_policies
 from services.escalate.silence import SilenceWatch
+from services.escalate.sources import SOURCES_CONSUMER, SourcesHandler
 from services.escalate.state import State
 from services.escalate.support import api as support_api
 from services.escalate.support.desk import Desk
 from services.escalate.support.watch import Watch
 from services.escalate.triage_decisions import wake_one
+from services.escalate.watched import watched_files
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume, consume_batches
@@ -56,7 +59,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     database_url = require(settings, "database_url")
     policies = load_policies(settings)
     try:
-        doors = load_doors(settings.doors_file)
+        doors = DoorBook(load_doors(settings.doors_file))
     except UserError as error:
         raise SettingsError(str(error)) from error
 
@@ -69,6 +72,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
         def in_force() -> Policies:
             return book.current
+
+        files = Files(watched_files(settings, book, doors))
 
         async def look_at_policies() -> int:
             await book.refresh(clock())
@@ -87,7 +92,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 return await pager.send_due()
 
             pages = Reconciler("pages", send, 0.25)
-            timers = Chains(engine, policies.directory, policies.paging, clock)
+            timers = Chains(engine, in_force, clock)
 
             async def advance() -> int:
                 done = await timers.advance()
@@ -98,7 +103,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
             # A step is due to the second, and whatever an instance that died had armed is due here.
             chains = Reconciler("chains", advance, 0.25)
-            watch = Reconciler("coverage", CoverageWatch(engine, policies, clock).look, 3600.0)
+            watch = Reconciler("coverage", CoverageWatch(engine, in_force, clock).look, 3600.0)
 
             async def extend() -> int:
                 done = await extend_one(engine, clock, settings.extend_seconds)
@@ -118,7 +123,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             )
             silence = SilenceWatch(
                 engine,
-                policies.directory,
+                in_force,
                 log_channel.name,
                 timedelta(minutes=settings.severity_minutes),
                 clock,
@@ -133,7 +138,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 engine, in_force, log_channel.name, clock, went_out, extensions.wake
             )
             on_case = CasesHandler(engine, in_force, log_channel.name, clock, went_out)
-            on_customers = CustomersHandler(engine, in_force, clock, went_out)
+            on_customers = CustomersHandler(engine, in_force, log_channel.name, clock, went_out)
+
+            on_source = SourcesHandler(engine, in_force, log_channel.name, clock, went_out)
 
             async def wake() -> int:
                 done = await wake_one(engine, in_force(), log_channel.name, clock)
@@ -141,10 +148,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     went_out()
                 return done
 
-            on_clock = ClockHandler(engine, policies.directory, log_channel.name, clock, went_out)
-            on_unreached = UndeliverableHandler(
-                engine, policies.directory, log_channel.name, clock, went_out
-            )
+            on_clock = ClockHandler(engine, in_force, log_channel.name, clock, went_out)
+            on_unreached = UndeliverableHandler(engine, in_force, log_channel.name, clock, went_out)
             async with background(
                 outbox.run(),
                 chains.run(),
@@ -155,18 +160,21 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 unset.run(),
                 *mails,
                 Reconciler("policies", look_at_policies, 2.0).run(),
+                Reconciler("files", files.look, 1.0).run(),
                 Reconciler("snoozes", wake, 1.0).run(),
                 consume_batches(bus, consumer(DETECTIONS_CONSUMER), on_detection),
                 consume(bus, consumer(CASES_CONSUMER), on_case),
                 consume(bus, consumer(NOTIFICATIONS_CONSUMER), on_customers),
                 consume(bus, consumer(CLOCKS_CONSUMER), on_clock),
                 consume(bus, consumer(UNDELIVERABLE_CONSUMER), on_unreached),
+                consume(bus, consumer(SOURCES_CONSUMER), on_source),
             ):
                 yield State(
                     checks={
                         "database": lambda: database_problem(engine, "escalate", HEAD),
                         "broker": bus.problem,
                     },
+                    notices=files.notices,
                     engine=engine,
                     book=book,
                     desk=desk,

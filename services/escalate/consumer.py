@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.escalate.gate import on_escalated, on_opened, on_severity_set
+from services.escalate.gate import on_escalated, on_opened, on_severity_set, widen
+from services.escalate.known import SCOPE, note_fact, note_industries, note_over
 from services.escalate.pages import end_chains
 from services.escalate.proposal import Policies
-from services.escalate.reassessment import note_set, on_scope, on_tenants
+from services.escalate.reassessment import names_of, note_set, on_scope, on_tenants
 from services.escalate.silence import keep_gate
 from services.escalate.store import close_group, seen_first
 from services.escalate.support.follow import follow
@@ -17,6 +18,7 @@ from services.escalate.triage import triage
 from shared.clock import Clock
 from shared.consume import Delivery, TransientError
 from shared.contracts.cases import (
+    EvidenceRecordedV1,
     IncidentClosedV1,
     IncidentDismissedV1,
     IncidentEscalatedV1,
@@ -40,6 +42,8 @@ __all__ = [
 DETECTIONS_CONSUMER = "escalate-detections"
 CASES_CONSUMER = "escalate-cases"
 NOTIFICATIONS_CONSUMER = "escalate-notifications"
+
+HOLD_PLACED = "EvidenceLegalHoldPlaced"
 
 _detections = Counter("tocsin_escalate_detections_total", "Detections grouped", ["level"])
 _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
@@ -127,6 +131,8 @@ class CasesHandler:
         """Handle one message; subjects that mean nothing to the gate are passed over."""
         contract = _UNDERSTOOD.get(delivery.subject)
         if contract is None:
+            if delivery.subject == EvidenceRecordedV1.SUBJECT:
+                await self._on_evidence(EvidenceRecordedV1.from_json(delivery.data))
             return
         event = contract.from_json(delivery.data)
         async with _transaction(self._engine) as connection:
@@ -135,10 +141,22 @@ class CasesHandler:
             await self._apply(connection, event)
         self._on_outgoing()
 
+    async def _on_evidence(self, event: EvidenceRecordedV1) -> None:
+        """A legal hold engages legal (RT9); it stays known, since another one may be on."""
+        if event.event != HOLD_PLACED:
+            return
+        async with _transaction(self._engine) as connection:
+            if not await first_time(connection, CASES_CONSUMER, event.event_id):
+                return
+            if await note_fact(connection, event.incident_id, "legal_hold", True):
+                await widen(
+                    connection, event.incident_id, self._policies(), self._channel, self._clock()
+                )
+        self._on_outgoing()
+
     async def _apply(self, connection: AsyncConnection, event: IncidentEvent) -> None:
         now, policies = self._clock(), self._policies()
-        directory = policies.directory
-        rules = policies.routing
+        incident, channel = event.incident_id, self._channel
         await follow(connection, event, now)
         await keep_gate(connection, event, now)
         match event:
@@ -146,31 +164,38 @@ class CasesHandler:
                 await on_opened(connection, event)
             case SeveritySetV1():
                 await note_set(connection, event, policies)
-                await on_severity_set(connection, event, directory, now, rules=rules)
+                await on_severity_set(connection, event, policies, channel, now)
             case ScopeSetV1():
                 await on_scope(connection, event, policies, now)
+                await note_fact(connection, incident, SCOPE, names_of(event.scope))
+                await widen(connection, incident, policies, channel, now)
             case IncidentEscalatedV1():
-                await on_escalated(connection, event, directory, self._channel, now, rules=rules)
+                await on_escalated(connection, event, policies, channel, now)
             case IncidentDismissedV1() | IncidentClosedV1():
-                await close_group(connection, event.incident_id, now)
-                await end_chains(connection, event.incident_id, "incident over", now)
-            case IncidentReopenedV1() | IncidentMergedV1():
-                pass  # its group stays closed: what comes now is new
+                await close_group(connection, incident, now)
+                await note_over(connection, incident, over=True)
+                await end_chains(connection, incident, "incident over", now)
+            case IncidentReopenedV1():  # its group stays closed: what comes now is new
+                await note_over(connection, incident, over=False)
+            case IncidentMergedV1():
+                await note_over(connection, incident, over=True)
             case _:
                 raise AssertionError(f"{event.SUBJECT} is in _UNDERSTOOD without a case")
 
 
 class CustomersHandler:
-    """Follows how many customers an incident affects: a criterion of its severity (§2.1)."""
+    """Follows whom an incident affects: how many is a criterion of its severity (§2.1), of which
+    industries one of routing (RT8)."""
 
     def __init__(
         self,
         engine: AsyncEngine,
         policies: Callable[[], Policies],
+        channel: str,
         clock: Clock,
         on_outgoing: Callable[[], None],
     ) -> None:
-        self._engine, self._policies = engine, policies
+        self._engine, self._policies, self._channel = engine, policies, channel
         self._clock, self._on_outgoing = clock, on_outgoing
 
     async def __call__(self, delivery: Delivery) -> None:
@@ -181,5 +206,9 @@ class CustomersHandler:
         async with _transaction(self._engine) as connection:
             if not await first_time(connection, NOTIFICATIONS_CONSUMER, event.event_id):
                 return
-            await on_tenants(connection, event, self._policies(), self._clock())
+            now, policies = self._clock(), self._policies()
+            await on_tenants(connection, event, policies, now)
+            industries = policies.directory.industries_of(event.tenants)
+            if await note_industries(connection, event.incident_id, industries):
+                await widen(connection, event.incident_id, policies, self._channel, now)
         self._on_outgoing()

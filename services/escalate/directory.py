@@ -1,6 +1,6 @@
 """The service directory: tiers, owning teams, security response, further teams; from a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -54,6 +54,7 @@ class Directory:
     region_classes: Mapping[str, str]
     components: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     roster: Roster = EMPTY_ROSTER
+    industries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def security_response(self, services: Sequence[str], regions: Sequence[str]) -> str:
         """Return the one owning team (R08): of the most precise owner that fits, else global.
@@ -89,6 +90,10 @@ class Directory:
         kinds = [kind for kind, name in self.teams.items() if name == team]
         return kinds[0] if kinds else "service_team"
 
+    def industries_of(self, tenants: Iterable[str]) -> frozenset[str]:
+        """Return the industries that *tenants* are said to be in (RT8)."""
+        return frozenset(self.industries[t] for t in tenants if t in self.industries)
+
     def critical_teams(self) -> frozenset[str]:
         """Return the teams of tier0 and tier1 services: they need a second on call (§6)."""
         return frozenset(
@@ -118,7 +123,7 @@ def parse_directory(text: str, source: str = "directory") -> Directory:
     """Return the directory in *text*; FileError names the line that is wrong and why."""
     top = read_spot(text, source).table(
         ("security_response", "default_service_team", "teams", "services"),
-        ("regions", "people", "schedules", "on_call"),
+        ("regions", "people", "schedules", "on_call", "tenants"),
     )
     response = top["security_response"].table(("global",), ("owners",))
     teams = top["teams"].entries()
@@ -131,6 +136,7 @@ def parse_directory(text: str, source: str = "directory") -> Directory:
         for name, spot in top["services"].entries().items()
     }
     regions = top["regions"].entries() if "regions" in top else {}
+    tenants = top["tenants"].entries() if "tenants" in top else {}
     return Directory(
         global_response=response["global"].text(),
         owners=tuple(map(_owner, response["owners"].items() if "owners" in response else ())),
@@ -149,6 +155,9 @@ def parse_directory(text: str, source: str = "directory") -> Directory:
             }
         ),
         roster=parse_roster(top.get("people"), top.get("schedules"), top.get("on_call")),
+        industries=MappingProxyType(
+            {name: spot.table(("industry",))["industry"].text() for name, spot in tenants.items()}
+        ),
     )
 
 

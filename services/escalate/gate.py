@@ -1,7 +1,7 @@
 """The severity gate (P2) and who is paged for an escalation (P3)."""
 
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,11 +10,11 @@ from prometheus_client import Counter
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.escalate.directory import Directory
+from services.escalate.known import Known, known_of
 from services.escalate.oncall.engagements import request
 from services.escalate.pages import end_chains, order_page
-from services.escalate.routing import Engaged, escalates_by_policy, route
-from services.escalate.routing_file import RoutingRule
+from services.escalate.proposal import Policies
+from services.escalate.routing import Engaged, Routing, escalates_by_policy, route
 from services.escalate.sighting import printable
 from shared.cloudevents import outgoing
 from shared.contracts.cases import IncidentEscalatedV1, IncidentOpenedV1, SeveritySetV1
@@ -22,18 +22,21 @@ from shared.contracts.escalate import EscalationRaisedV1
 from shared.ids import derived_id
 from shared.outbox import enqueue
 
-__all__ = ["on_escalated", "on_opened", "on_severity_set"]
+__all__ = ["on_escalated", "on_opened", "on_severity_set", "widen"]
+
+UNSET = "SEV?"
 
 _OPENED = text(
-    "INSERT INTO incidents (id, number, title, services, regions, source_kind)"
+    "INSERT INTO incidents AS i (id, number, title, services, regions, source_kind)"
     " VALUES (:id, :number, :title, :services, :regions, :source)"
-    " ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title, source_kind = EXCLUDED.source_kind"
+    " ON CONFLICT (id) DO UPDATE SET number = EXCLUDED.number, title = EXCLUDED.title,"
+    " source_kind = EXCLUDED.source_kind"
 )
 _SEVERITY = text(
     "INSERT INTO incidents (id, number, severity, services, regions, inputs)"
     " VALUES (:id, :number, :severity, :services, :regions, :inputs)"
-    " ON CONFLICT (id) DO UPDATE SET severity = EXCLUDED.severity, services = EXCLUDED.services,"
-    " regions = EXCLUDED.regions, inputs = EXCLUDED.inputs"
+    " ON CONFLICT (id) DO UPDATE SET number = EXCLUDED.number, severity = EXCLUDED.severity,"
+    " services = EXCLUDED.services, regions = EXCLUDED.regions, inputs = EXCLUDED.inputs"
 )
 _RAISE = text(
     "INSERT INTO escalations (escalation_id, incident_id, severity, owning_team, engaged_teams,"
@@ -46,12 +49,17 @@ _CONFIRM = text(
     " routing_rules, by_policy, raised_at, confirmed_at)"
     " VALUES (:id, :incident, :severity, :owner, :engaged, :rules, false, :now, :now)"
     " ON CONFLICT (incident_id) DO UPDATE SET escalation_id = EXCLUDED.escalation_id,"
-    " owning_team = EXCLUDED.owning_team, confirmed_at = EXCLUDED.confirmed_at"
+    " owning_team = EXCLUDED.owning_team, confirmed_at = EXCLUDED.confirmed_at,"
+    " engaged_teams = EXCLUDED.engaged_teams, routing_rules = EXCLUDED.routing_rules"
 )
-_INCIDENT = text(
-    "SELECT title, severity, services, regions, inputs, source_kind FROM incidents WHERE id = :id"
+_STANDING = text(
+    "SELECT escalation_id, owning_team, engaged_teams, routing_rules FROM escalations"
+    " WHERE incident_id = :id AND confirmed_at IS NOT NULL FOR UPDATE"
 )
-_SOURCE = text("SELECT source_kind FROM incidents WHERE id = :id")
+_WIDEN = text(
+    "UPDATE escalations SET engaged_teams = :engaged, routing_rules = :rules"
+    " WHERE incident_id = :id"
+)
 # These are told and asked for themselves; all other kinds are asked for their expertise (R21).
 _MEMBERS = frozenset(
     {
@@ -74,30 +82,22 @@ async def on_opened(connection: AsyncConnection, event: IncidentOpenedV1) -> Non
 async def on_severity_set(
     connection: AsyncConnection,
     event: SeveritySetV1,
-    directory: Directory,
+    policies: Policies,
+    channel: str,
     now: datetime,
-    *,
-    rules: Sequence[RoutingRule] | None = None,
 ) -> bool:
     """Escalate SEV0 to SEV2, once an incident (R23); tell whether this did it.
 
-    SEV3 and SEV4 wait for the service team, and for a severity that is raised later.
+    SEV3 and SEV4 wait for the service team, and for a severity that is raised later. Where security
+    response has it already, whoever the new severity asks for is engaged too (P3).
     """
     row = {**_about(event), "severity": event.level, "inputs": json.dumps(event.inputs)}
     await connection.execute(_SEVERITY, row)
-    await end_chains(connection, event.incident_id, "severity set", now, without_severity=True)
+    await end_chains(connection, event.incident_id, "severity set", now, asks="severity")
     if not escalates_by_policy(event.level):
+        await widen(connection, event.incident_id, policies, channel, now)
         return False
-    source = await connection.scalar(_SOURCE, {"id": event.incident_id})
-    routing = route(
-        directory,
-        event.level,
-        event.inputs,
-        event.services,
-        event.regions,
-        source_kind=source or "",
-        rules=rules,
-    )
+    routing = _route(policies, await known_of(connection, event.incident_id, policies.directory))
     raised = EscalationRaisedV1(
         event_id=derived_id("escalation-raised", event.incident_id),
         occurred_at=now,
@@ -118,6 +118,7 @@ async def on_severity_set(
         "now": now,
     }
     if (await connection.execute(_RAISE, escalation)).rowcount == 0:
+        await widen(connection, event.incident_id, policies, channel, now)
         return False
     await enqueue(connection, [outgoing(raised, source="escalate")])
     _escalations.labels(event.level).inc()
@@ -127,26 +128,15 @@ async def on_severity_set(
 async def on_escalated(
     connection: AsyncConnection,
     event: IncidentEscalatedV1,
-    directory: Directory,
+    policies: Policies,
     channel: str,
     now: datetime,
-    *,
-    rules: Sequence[RoutingRule] | None = None,
 ) -> None:
     """Page the owning team, whoever escalated (R09a), and every other that routing names (§6)."""
-    known = (await connection.execute(_INCIDENT, {"id": event.incident_id})).one_or_none()
-    level = (known.severity if known else None) or "SEV?"
-    services, regions = (known.services, known.regions) if known else ([], [])
-    inputs = json.loads(known.inputs) if known else {}
-    routing = route(
-        directory,
-        level,
-        inputs,
-        services,
-        regions,
-        source_kind=known.source_kind if known else "",
-        rules=rules,
-    )
+    known = await known_of(connection, event.incident_id, policies.directory)
+    known = replace(known, number=printable(event.number))
+    routing = _route(policies, known)
+    level = known.severity or UNSET
     # What people typed: a text that PostgreSQL refuses would hold up every incident after it.
     owner = printable(event.owning_team) or routing.owning_team
     escalation = {
@@ -159,36 +149,82 @@ async def on_escalated(
         "now": now,
     }
     await connection.execute(_CONFIRM, escalation)
-    title = f": {known.title}" if known and known.title else ""
-    reason = f"take on {event.number} ({level}){title}"
+    title = f": {known.title}" if known.title else ""
+    reason = f"take on {known.number} ({level}){title}"
     cause = derived_id("escalated", event.incident_id, event.escalation_id)
     await order_page(
         connection, cause, event.incident_id, owner, channel, reason, now, severity=level
     )
     for engaged in routing.engagements[1:]:
         if engaged.team != owner:
-            why = f"join {event.number} ({level}) by {', '.join(engaged.rules)}{title}"
-            await _engage(connection, event, engaged, why, channel, level, now)
+            await _engage(
+                connection, event.incident_id, event.escalation_id, engaged, known, channel, now
+            )
+
+
+async def widen(
+    connection: AsyncConnection, incident: UUID, policies: Policies, channel: str, now: datetime
+) -> tuple[str, ...]:
+    """Engage whom routing names now and did not before; return those teams.
+
+    Whatever changed: the severity, the scope, the customers found, a legal hold, a short deadline.
+    Nobody who is engaged is let go by it, and the owner stays (R08).
+    """
+    row = (await connection.execute(_STANDING, {"id": incident})).one_or_none()
+    if row is None:
+        return ()
+    known = await known_of(connection, incident, policies.directory)
+    if known.over:
+        return ()
+    routing = _route(policies, known)
+    present = {*row.engaged_teams, routing.owning_team}
+    new = [engaged for engaged in routing.engagements if engaged.team not in present]
+    if not new:
+        return ()
+    for engaged in new:
+        await _engage(connection, incident, row.escalation_id, engaged, known, channel, now)
+    added = tuple(engaged.team for engaged in new)
+    widened = {
+        "id": incident,
+        "engaged": [*row.engaged_teams, *added],
+        "rules": list(dict.fromkeys([*row.routing_rules, *routing.rules])),
+    }
+    await connection.execute(_WIDEN, widened)
+    return added
 
 
 async def _engage(
     connection: AsyncConnection,
-    event: IncidentEscalatedV1,
+    incident: UUID,
+    escalation: UUID,
     engaged: Engaged,
-    reason: str,
+    known: Known,
     channel: str,
-    level: str,
     now: datetime,
 ) -> None:
-    incident = event.incident_id
+    level = known.severity or UNSET
+    title = f": {known.title}" if known.title else ""
+    reason = f"join {known.number} ({level}) by {', '.join(engaged.rules)}{title}"
     if engaged.kind not in _MEMBERS:
         await request(
             connection, incident, engaged, reason, "routing", channel, now, severity=level
         )
         return
-    cause = derived_id("escalated", incident, event.escalation_id)
+    cause = derived_id("escalated", incident, escalation)
     await order_page(
         connection, cause, incident, engaged.team, channel, reason, now, severity=level
+    )
+
+
+def _route(policies: Policies, known: Known) -> Routing:
+    return route(
+        policies.directory,
+        known.severity or UNSET,
+        known.inputs,
+        known.services,
+        known.regions,
+        source_kind=known.source_kind,
+        rules=policies.routing,
     )
 
 

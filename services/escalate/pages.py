@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import text
@@ -13,6 +14,7 @@ from services.escalate.sighting import printable
 from shared.ids import derived_id
 
 __all__ = [
+    "Asks",
     "Page",
     "claim_pages",
     "end_chains",
@@ -22,11 +24,14 @@ __all__ = [
     "write_pages",
 ]
 
+Asks = Literal["", "severity", "case", "source"]
+"""What a chain asks for, besides to answer: what settles that ends the chain."""
+
 _ORDER = text(
     "INSERT INTO page_chains (id, incident_id, team, severity, reason, people, channel,"
-    " engagement_id, started_at, due_at)"
+    " engagement_id, started_at, due_at, asks)"
     " VALUES (:id, :incident, :team, :severity, :reason, :people, :channel, :engagement, :now,"
-    " :now) ON CONFLICT (id) DO NOTHING"
+    " :now, :asks) ON CONFLICT (id) DO NOTHING"
 )
 _WRITE = text(
     "INSERT INTO pages (id, incident_id, team, channel, reason, created_at, next_attempt_at,"
@@ -34,9 +39,12 @@ _WRITE = text(
     " VALUES (:id, :incident, :team, :channel, :reason, :now, :now, :chain, :turn, :person, :to,"
     " :due) ON CONFLICT (id) DO NOTHING"
 )
+# Of a release before 0006 nobody wrote down what a chain asks for; one without a severity asked for
+# that, or to take on a case.
 _END = text(
     "UPDATE page_chains SET due_at = NULL, ended = :why WHERE incident_id = :incident"
-    " AND due_at IS NOT NULL AND (severity IS NULL OR NOT :unset) RETURNING id"
+    " AND due_at IS NOT NULL AND (CAST(:asks AS text) IS NULL OR asks = :asks"
+    " OR (asks IS NULL AND severity IS NULL)) RETURNING id"
 )
 _DROP = text(
     "UPDATE pages SET dropped_at = :now WHERE chain_id = ANY(:chains)"
@@ -92,6 +100,7 @@ async def order_page(
     severity: str | None = None,
     people: Sequence[str] = (),
     engagement_id: UUID | None = None,
+    asks: Asks = "",
 ) -> UUID:
     """Begin to page a team; for one *cause* that is begun once, however often asked.
 
@@ -108,6 +117,7 @@ async def order_page(
         "people": list(people),
         "channel": channel,
         "engagement": engagement_id,
+        "asks": asks,
         "now": now,
     }
     await connection.execute(_ORDER, row)
@@ -120,11 +130,11 @@ async def end_chains(
     why: str,
     now: datetime,
     *,
-    without_severity: bool = False,
+    asks: Asks | None = None,
 ) -> None:
-    """Ask nobody any more for what is settled: all chains of an incident, or those that ask for
-    its severity (or to take on a case); pages of them that wait to be sent are dropped."""
-    values = {"incident": incident_id, "why": why, "unset": without_severity}
+    """Ask nobody any more for what is settled: all chains of an incident, or those that *asks*
+    names; pages of them that wait to be sent are dropped."""
+    values = {"incident": incident_id, "why": why, "asks": asks}
     ended = [row.id for row in await connection.execute(_END, values)]
     if ended:
         await connection.execute(_DROP, {"chains": ended, "now": now})

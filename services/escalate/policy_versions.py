@@ -152,6 +152,11 @@ class PolicyBook:
                 policies = parsed(row.policy, row.content, "approved version", policies)
         self.current = policies
 
+    def rebase(self, **parts: Any) -> None:
+        """Put *parts* of the operator's files in force: directory, routing or paging."""
+        self._base = replace(self._base, **parts)
+        self.current = replace(self.current, **parts)
+
     async def _remember_files(self, connection: AsyncConnection, now: datetime) -> None:
         for kind in _PARSERS:
             policy = getattr(self._base, kind)

@@ -20,6 +20,7 @@ from services.escalate.grouping import Group
 from services.escalate.policy import CRITERIA, UNKNOWN, Criterion, SeverityPolicy
 from services.escalate.proposal import Policies, severity_inputs
 from services.escalate.severity import InputError, Value, assess
+from services.escalate.sighting import printable
 from shared.cloudevents import outgoing
 from shared.contracts.cases import Scope, ScopeSetV1, SeveritySetV1
 from shared.contracts.escalate import Assessment, SeverityProposedV1
@@ -28,10 +29,11 @@ from shared.ids import derived_id
 from shared.outbox import enqueue
 
 __all__ = [
-    "note_proposed", "note_set", "on_scope", "on_tenants", "scope_inputs", "understood", "worse_of",
-    "worsened",
+    "names_of", "note_proposed", "note_set", "on_scope", "on_tenants", "scope_inputs", "understood",
+    "worse_of", "worsened",
 ]  # fmt: skip
 
+_NAMES = 50
 Cause = Literal["detections", "scope", "tenants"]
 
 _NOTE = text(
@@ -86,17 +88,22 @@ def worse_of(
 
 def scope_inputs(scope: Scope, directory: Directory) -> dict[str, Value]:
     """Return the criteria that a scope tells: how far it reaches, where, and of what tier."""
-    include = scope.include
-    regions = {s.region for s in include if s.region}
-    services = {s.service for s in include if s.service}
+    named = names_of(scope)
     found: dict[str, Value] = {}
     if reach := _reach(scope):
         found["scope"] = reach
-    if regions and (kind := directory.region_class(sorted(regions))):
+    if named["regions"] and (kind := directory.region_class(named["regions"])):
         found["region"] = kind
-    if services and (tier := directory.tier(sorted(services))):
+    if named["services"] and (tier := directory.tier(named["services"])):
         found["service"] = tier
     return found
+
+
+def names_of(scope: Scope) -> dict[str, list[str]]:
+    """Return the services and regions that a scope names, of each the first 50."""
+    services = {printable(s.service) for s in scope.include if s.service}
+    regions = {printable(s.region) for s in scope.include if s.region}
+    return {"services": sorted(services)[:_NAMES], "regions": sorted(regions)[:_NAMES]}
 
 
 def _reach(scope: Scope) -> str | None:

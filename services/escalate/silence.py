@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.escalate.directory import Directory
 from services.escalate.pages import order_page
+from services.escalate.proposal import Policies
 from services.escalate.sighting import printable
 from shared.clock import Clock
 from shared.contracts.cases import (
@@ -78,13 +78,13 @@ class SilenceWatch:
     def __init__(
         self,
         engine: AsyncEngine,
-        directory: Directory,
+        policies: Callable[[], Policies],
         channel: str,
         patience: timedelta,
         clock: Clock,
         on_page: Callable[[], None],
     ) -> None:
-        self._engine, self._directory, self._channel = engine, directory, channel
+        self._engine, self._policies, self._channel = engine, policies, channel
         self._patience, self._clock, self._on_page = patience, clock, on_page
 
     async def once(self) -> int:
@@ -95,17 +95,19 @@ class SilenceWatch:
             row = (await connection.execute(_DUE, values)).one_or_none()
             if row is None:
                 return 0
-            teams = self._directory.teams_of(row.services)[:MOST_TEAMS]
+            directory = self._policies().directory
+            teams = directory.teams_of(row.services)[:MOST_TEAMS]
             reason = request_of(row.number, row.title, row.proposal)
             if row.step > 0:
                 absent = ", ".join(teams)
                 reason = request_of(row.number, row.title, row.proposal, absent)
-                teams = (self._directory.teams["duty_manager"],)
+                teams = (directory.teams["duty_manager"],)
             cause = derived_id("severity-missing", row.incident_id, row.step)
             for team in teams:
                 await order_page(
-                    connection, cause, row.incident_id, team, self._channel, reason, now
-                )
+                    connection, cause, row.incident_id, team, self._channel, reason, now,
+                    asks="severity",
+                )  # fmt: skip
             await connection.execute(_STEP, {"id": row.incident_id})
         self._on_page()
         return 1

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.escalate.doors.register import Register
+from services.escalate.doors.register import DoorBook
 from services.escalate.oncall.links import Links
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.support.desk import Desk
@@ -36,7 +36,7 @@ class State(ServiceState):
     engine: AsyncEngine
     book: PolicyBook
     desk: Desk
-    doors: Register
+    doors: DoorBook
     clock: Clock
     links: Links
     wake: Callable[[], None]

@@ -88,6 +88,7 @@ async def propose_all(
         for team in policies.directory.teams_of(proposal.services)[:MOST_TEAMS]:
             reason = f"set the severity of {proposal.title}"
             await order_page(
-                connection, proposal.event_id, proposal.incident_id, team, channel, reason, now
-            )
+                connection, proposal.event_id, proposal.incident_id, team, channel, reason, now,
+                asks="severity",
+            )  # fmt: skip
         _proposals.labels(proposal.severity.level).inc()

@@ -33,7 +33,7 @@ async def _alertmanager_door(request: Request) -> Door:
             key = base64.b64decode(key, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             key = ""
-    register: Register = request.state.doors
+    register: Register = request.state.doors.current
     door = register.door("alertmanager", key) if key else None
     if door is None:
         raise ProblemError(
@@ -52,7 +52,7 @@ async def _pagerduty_event(request: Request) -> tuple[Door, PagerDutyBody]:
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()]
         raise _InvalidEventError(400, found[:20]) from error
-    register: Register = request.state.doors
+    register: Register = request.state.doors.current
     door = register.door("pagerduty", body.routing_key)
     if door is None:
         raise _InvalidEventError(401, ["routing_key is not one of ours"])

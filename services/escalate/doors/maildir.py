@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.doors.mail import MailError, ReadMail, read_mail
-from services.escalate.doors.register import Door, Register
+from services.escalate.doors.register import Door, DoorBook
 from services.escalate.doors.take import TooManyReportsError, take
 from services.escalate.support import attachments
 from services.escalate.support.case import Attach
@@ -34,7 +34,7 @@ class Maildir:
         folder: Path,
         engine: AsyncEngine,
         desk: Desk,
-        doors: Register,
+        doors: DoorBook,
         clock: Clock,
         on_report: Callable[[], None],
     ) -> None:
@@ -61,7 +61,8 @@ class Maildir:
 
     def _door(self, mail: ReadMail) -> Door:
         for key in mail.keys:
-            if door := self._doors.door("mail", key) or self._doors.door("mail", key.lower()):
+            doors = self._doors.current
+            if door := doors.door("mail", key) or doors.door("mail", key.lower()):
                 return door
         raise MailError("no address that it came to has the key of a door")
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from services.escalate.file_spots import Spot, read_spot, read_text
 
-__all__ = ["KINDS", "SOURCE_KINDS", "Door", "Register", "load_doors", "parse_doors"]
+__all__ = ["KINDS", "SOURCE_KINDS", "Door", "DoorBook", "Register", "load_doors", "parse_doors"]
 
 KINDS = ("alertmanager", "pagerduty", "mail")
 SOURCE_KINDS = (
@@ -42,6 +42,17 @@ class Register:
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         found = self.doors.get(digest)
         return found if found is not None and found.kind == kind else None
+
+
+@dataclass(slots=True)
+class DoorBook:
+    """The doors in force now; the file may change while the service runs."""
+
+    current: Register
+
+    def put(self, register: Register) -> None:
+        """Put *register* in force."""
+        self.current = register
 
 
 def load_doors(path: Path | None) -> Register:

@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0005"
+HEAD = "0006"

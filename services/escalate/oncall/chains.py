@@ -4,7 +4,7 @@ A turn and its pages are one transaction; ids of pages follow from chain and tur
 the middle pages nobody twice under two ids, and passes nobody over.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.escalate.directory import Directory
 from services.escalate.oncall.overrides import overrides
 from services.escalate.oncall.roster import Roster
-from services.escalate.oncall.steps import Chain, PagingPolicy, Turn, policy_for, skip, turn
+from services.escalate.oncall.steps import Chain, Turn, policy_for, skip, turn
 from services.escalate.oncall.targets import Recipient, recipients
 from services.escalate.pages import Written, write_pages
+from services.escalate.proposal import Policies
 from shared.clock import Clock
 from shared.cloudevents import outgoing
 from shared.contracts.escalate import CoverageGapFoundV1
@@ -56,12 +57,10 @@ class Chains:
     def __init__(
         self,
         engine: AsyncEngine,
-        directory: Directory,
-        policies: Mapping[str, PagingPolicy],
+        policies: Callable[[], Policies],
         clock: Clock,
     ) -> None:
-        self._engine, self._directory = engine, directory
-        self._policies, self._clock = policies, clock
+        self._engine, self._policies, self._clock = engine, policies, clock
 
     async def advance(self) -> int:
         """Take up to 200 turns; return how many were due."""
@@ -71,11 +70,12 @@ class Chains:
             if not rows:
                 _open.set(await connection.scalar(_OPEN) or 0)
                 return 0
-            roster = self._directory.roster.with_overrides(await overrides(connection, now))
+            policies = self._policies()
+            roster = policies.directory.roster.with_overrides(await overrides(connection, now))
             wanted: list[tuple[Written, tuple[Recipient, ...]]] = []
             moves, alarms = [], []
             for row in rows:
-                chain = self._take(row, roster, now, wanted)
+                chain = _take(policies, row, roster, now, wanted)
                 moves.append(
                     {
                         "id": row.id,
@@ -95,33 +95,37 @@ class Chains:
             _exhausted.inc()
         return len(rows)
 
-    def _take(
-        self,
-        row: Any,
-        roster: Roster,
-        now: datetime,
-        wanted: list[tuple[Written, tuple[Recipient, ...]]],
-    ) -> Chain:
-        """Return the chain after its turn; turns that reach nobody are passed over at once (§6)."""
-        policy = policy_for(self._policies, row.severity)
-        chain = Chain(row.started_at, row.position, row.due_at)
-        while (taken := turn(policy, chain, now)) is not None:
-            chain = taken.chain
-            found = self._found(row, taken, roster, now)
-            if found:
-                written = Written(
-                    row.id, row.incident_id, row.team, row.reason, taken.number, row.due_at
-                )
-                wanted.append((written, found))
-                break
-            chain = skip(policy, chain, now)
-        return chain
 
-    def _found(self, row: Any, taken: Turn, roster: Roster, now: datetime) -> tuple[Recipient, ...]:
-        found = recipients(self._directory, roster, row.team, taken.targets, row.people, now)
-        if not found and taken.number == 0:  # never without any trace
-            return (Recipient(None, row.channel, row.team),)
-        return found
+def _take(
+    policies: Policies,
+    row: Any,
+    roster: Roster,
+    now: datetime,
+    wanted: list[tuple[Written, tuple[Recipient, ...]]],
+) -> Chain:
+    """Return the chain after its turn; turns that reach nobody are passed over at once (§6)."""
+    policy = policy_for(policies.paging, row.severity)
+    chain = Chain(row.started_at, row.position, row.due_at)
+    while (taken := turn(policy, chain, now)) is not None:
+        chain = taken.chain
+        found = _found(policies.directory, row, taken, roster, now)
+        if found:
+            written = Written(
+                row.id, row.incident_id, row.team, row.reason, taken.number, row.due_at
+            )
+            wanted.append((written, found))
+            break
+        chain = skip(policy, chain, now)
+    return chain
+
+
+def _found(
+    directory: Directory, row: Any, taken: Turn, roster: Roster, now: datetime
+) -> tuple[Recipient, ...]:
+    found = recipients(directory, roster, row.team, taken.targets, row.people, now)
+    if not found and taken.number == 0:  # never without any trace
+        return (Recipient(None, row.channel, row.team),)
+    return found
 
 
 def _alarm(row: Any, now: datetime) -> CoverageGapFoundV1:

@@ -1,16 +1,25 @@
 """Legal clocks of notify that run out page who has to act on them (I6, §4)."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.escalate.directory import Directory
+from services.escalate.gate import widen
+from services.escalate.known import note_fact
 from services.escalate.pages import order_page
+from services.escalate.proposal import Policies
 from shared.clock import Clock, rfc3339
 from shared.consume import Delivery, TransientError
-from shared.contracts.notify import ObligationDueSoonV1, ObligationEvent, ObligationOverdueV1
+from shared.contracts.notify import (
+    ObligationDueSoonV1,
+    ObligationEvent,
+    ObligationIdentifiedV1,
+    ObligationOverdueV1,
+)
 from shared.db import is_transient
 from shared.ids import derived_id
 from shared.outbox import first_time
@@ -29,26 +38,32 @@ _TEAMS = {
     "two_hours": ("legal", "incident_communications"),
     "overdue": ("legal", "incident_communications", "executive_incident_manager"),
 }
+SHORT = timedelta(hours=72)
 _NUMBER = text("SELECT number FROM incidents WHERE id = :id")
 
 
 class ClockHandler:
-    """Pages legal, then communications, then the executive incident manager."""
+    """Pages legal, then communications, then the executive incident manager.
+
+    A deadline of 72 hours or less engages legal as soon as it is known (RT2).
+    """
 
     def __init__(
         self,
         engine: AsyncEngine,
-        directory: Directory,
+        policies: Callable[[], Policies],
         channel: str,
         clock: Clock,
         on_ordered: Callable[[], None],
     ) -> None:
-        self._engine, self._directory, self._channel = engine, directory, channel
+        self._engine, self._policies, self._channel = engine, policies, channel
         self._clock, self._on_ordered = clock, on_ordered
 
     async def __call__(self, delivery: Delivery) -> None:
-        """Handle one message; of notify's many only these two are an alarm."""
+        """Handle one message; of notify's many only these matter here."""
         match delivery.subject:
+            case ObligationIdentifiedV1.SUBJECT:
+                await self._identified(ObligationIdentifiedV1.from_json(delivery.data))
             case ObligationDueSoonV1.SUBJECT:
                 soon = ObligationDueSoonV1.from_json(delivery.data)
                 await self._page(soon, soon.level, _LEFT[soon.level], soon.due_at)
@@ -59,11 +74,28 @@ class ClockHandler:
                 return
         self._on_ordered()
 
+    async def _identified(self, owed: ObligationIdentifiedV1) -> None:
+        if owed.due_at - owed.clock_at > SHORT:
+            return
+        async with self._once(owed.event_id) as connection:
+            if connection and await note_fact(
+                connection, owed.incident_id, "shortest_regime", "within_72h"
+            ):
+                now = self._clock()
+                await widen(connection, owed.incident_id, self._policies(), self._channel, now)
+
     async def _page(self, told: ObligationEvent, level: str, left: str, due: datetime) -> None:
+        async with self._once(told.event_id) as connection:
+            if connection:
+                await self._order(connection, told, level, left, due)
+
+    @asynccontextmanager
+    async def _once(self, event_id: UUID) -> AsyncIterator[AsyncConnection | None]:
+        """Yield a transaction, or None if the message was handled before."""
         try:
             async with self._engine.begin() as connection:
-                if await first_time(connection, CLOCKS_CONSUMER, told.event_id):
-                    await self._order(connection, told, level, left, due)
+                fresh = await first_time(connection, CLOCKS_CONSUMER, event_id)
+                yield connection if fresh else None
         except Exception as error:
             if is_transient(error):
                 raise TransientError(str(error)) from error
@@ -90,7 +122,7 @@ class ClockHandler:
                 connection,
                 cause,
                 told.incident_id,
-                self._directory.teams[kind],
+                self._policies().directory.teams[kind],
                 self._channel,
                 reason,
                 self._clock(),

@@ -1,5 +1,7 @@
 """Looks every hour who will be on call for the next 30 days, and warns of what is not (R06)."""
 
+from collections.abc import Callable
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.escalate.oncall.coverage import AHEAD, Finding, coverage, gap_report
@@ -17,12 +19,12 @@ __all__ = ["CoverageWatch"]
 class CoverageWatch:
     """The work of a reconciler. Without any person in the directory there is nothing to watch."""
 
-    def __init__(self, engine: AsyncEngine, policies: Policies, clock: Clock) -> None:
-        self._engine, self._directory, self._clock = engine, policies.directory, clock
+    def __init__(self, engine: AsyncEngine, policies: Callable[[], Policies], clock: Clock) -> None:
+        self._engine, self._policies, self._clock = engine, policies, clock
 
     async def findings(self) -> list[Finding]:
         """Return what is not covered from now on, as the overrides in force have it."""
-        now, directory = self._clock(), self._directory
+        now, directory = self._clock(), self._policies().directory
         async with self._engine.connect() as connection:
             roster = directory.roster.with_overrides(await overrides(connection, now))
         return [
@@ -32,7 +34,7 @@ class CoverageWatch:
 
     async def look(self) -> int:
         """Tell of each gap, once a day while it lasts; return 0: there is nothing to do at once."""
-        if not self._directory.roster.people:
+        if not self._policies().directory.roster.people:
             return 0
         now = self._clock()
         gaps = [

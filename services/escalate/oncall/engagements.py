@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.escalate.pages import order_page
+from services.escalate.pages import Asks, order_page
 from services.escalate.routing import Engaged
 from services.escalate.sighting import printable
 from shared.clock import rfc3339
@@ -75,6 +75,7 @@ async def request(
     now: datetime,
     *,
     severity: str | None = None,
+    asks: Asks = "",
     again: Sequence[object] = (),
 ) -> UUID:
     """Ask a team for its expertise and page it; once for an incident (and *again*)."""
@@ -116,6 +117,7 @@ async def request(
         severity=severity,
         people=wanted.people,
         engagement_id=identity,
+        asks=asks,
     )
     return identity
 

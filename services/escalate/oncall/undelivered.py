@@ -5,8 +5,8 @@ from collections.abc import Callable
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.escalate.directory import Directory
 from services.escalate.pages import order_page
+from services.escalate.proposal import Policies
 from shared.clock import Clock
 from shared.consume import Delivery, TransientError
 from shared.contracts.notify import NotificationUndeliverableV1
@@ -25,12 +25,12 @@ class UndeliverableHandler:
     def __init__(
         self,
         engine: AsyncEngine,
-        directory: Directory,
+        policies: Callable[[], Policies],
         channel: str,
         clock: Clock,
         on_ordered: Callable[[], None],
     ) -> None:
-        self._engine, self._directory, self._channel = engine, directory, channel
+        self._engine, self._policies, self._channel = engine, policies, channel
         self._clock, self._on_ordered = clock, on_ordered
 
     async def __call__(self, delivery: Delivery) -> None:
@@ -49,7 +49,7 @@ class UndeliverableHandler:
                     connection,
                     told.event_id,
                     told.incident_id,
-                    self._directory.teams["incident_communications"],
+                    self._policies().directory.teams["incident_communications"],
                     self._channel,
                     reason,
                     self._clock(),

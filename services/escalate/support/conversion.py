@@ -49,7 +49,18 @@ def known_inputs(
 def teams_for(policies: Policies, case: Case, inputs: Mapping[str, Value]) -> Routing:
     """Return every team that the routing rules name; InputError as `assess`."""
     level = assess(policies.severity, inputs).level
-    return route(policies.directory, level, inputs, case.services, case.regions)
+    facts: dict[str, object] = {**inputs}
+    if industries := policies.directory.industries_of([case.tenant] if case.tenant else []):
+        facts["tenant_industry"] = sorted(industries)
+    return route(
+        policies.directory,
+        level,
+        facts,
+        case.services,
+        case.regions,
+        source_kind=case.source_kind,
+        rules=policies.routing,
+    )
 
 
 def proposal_of(

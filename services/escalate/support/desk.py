@@ -8,9 +8,11 @@ from uuid import UUID
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.escalate.oncall.engagements import request
 from services.escalate.oncall.overrides import overrides
 from services.escalate.pages import end_chains, order_page
 from services.escalate.proposal import Policies
+from services.escalate.routing import Engaged
 from services.escalate.severity import Value
 from services.escalate.sighting import printable
 from services.escalate.support.book import act, insert_case, load_case
@@ -25,7 +27,6 @@ from services.escalate.support.duty import communications
 from shared.cloudevents import outgoing
 from shared.contracts.base import Contract
 from shared.contracts.escalate import (
-    SMEEngagementRequestedV1,
     SupportCaseAcknowledgedV1,
     SupportCaseLinkedV1,
     SupportCaseOpenedV1,
@@ -128,7 +129,7 @@ class Desk:
         """Page *team* to do *what* with the case, once for a *cause*."""
         incident = case.incident_id or incident_of(case.id)
         reason = f"{what} support case {case.reference}: {case.title}"
-        await order_page(connection, cause, incident, team, self.channel, reason, now)
+        await order_page(connection, cause, incident, team, self.channel, reason, now, asks="case")
 
     async def acknowledge(
         self, connection: AsyncConnection, case_id: UUID, person: str, now: datetime
@@ -138,7 +139,7 @@ class Desk:
         if events:
             await _tell(connection, [self._acknowledged(case, person, now)])
             incident = case.incident_id or incident_of(case.id)
-            await end_chains(connection, incident, "case taken on", now, without_severity=True)
+            await end_chains(connection, incident, "case taken on", now, asks="case")
         return case
 
     async def triage(
@@ -190,42 +191,43 @@ class Desk:
             )
         )
         if routing is not None:
-            messages += self._conversion(case, stated, action, now)
-            for team in routing.engaged:
-                cause = derived_id("converted", case.id)
-                await self.page(connection, case, team, "engage in", cause, now)
+            messages += self._conversion(case, stated, now)
         await _tell(connection, messages)
+        for engaged in routing.engagements if routing is not None else ():
+            await self._engage(connection, case, engaged, person, now)
         return case
 
-    def _conversion(
-        self, case: Case, inputs: Mapping[str, Value], action: Triage, now: datetime
-    ) -> list[Contract]:
-        """Return the proposal, the link both ways, and one request to each team."""
-        incident_id = incident_of(case.id)
+    async def _engage(
+        self,
+        connection: AsyncConnection,
+        case: Case,
+        engaged: Engaged,
+        person: str,
+        now: datetime,
+    ) -> None:
+        """Ask a team to join: an engagement that it accepts, declines, is released of (R15c)."""
+        about = f"support case {case.reference}: {case.title}"
+        joins = f"engage in {about}, by {', '.join(engaged.rules)}"
+        asks = engaged.kind == "service_team"
+        reason = f"set the severity of {about}" if asks else joins
+        await request(
+            connection, incident_of(case.id), engaged, reason, person, self.channel, now,
+            asks="severity" if asks else "",
+        )  # fmt: skip
+
+    def _conversion(self, case: Case, inputs: Mapping[str, Value], now: datetime) -> list[Contract]:
+        """Return the proposal, and the link both ways."""
         linked = SupportCaseLinkedV1(
             event_id=derived_id("support-case-linked", case.id),
             occurred_at=now,
             case_id=case.id,
-            incident_id=incident_id,
+            incident_id=incident_of(case.id),
             reference=case.reference,
             tenant=case.tenant or "",
             statement=case.statement,
             observed_at=case.observed_at,
         )
-        wanted = [
-            SMEEngagementRequestedV1(
-                event_id=derived_id("engagement-requested", incident_id, team),
-                occurred_at=now,
-                engagement_id=derived_id("engagement", incident_id, team),
-                incident_id=incident_id,
-                team=team,
-                team_kind=_kind_of(self.policies, team, action.teams[0]),
-                reason=f"support case {case.reference}",
-                routing_rules=list(action.rules),
-            )
-            for team in action.teams
-        ]
-        return [proposal_of(self.policies, case, inputs, now), linked, *wanted]
+        return [proposal_of(self.policies, case, inputs, now), linked]
 
     @staticmethod
     def _acknowledged(case: Case, person: str, now: datetime) -> SupportCaseAcknowledgedV1:
@@ -279,10 +281,3 @@ def _placed(case: Case, verdict: Triage) -> Case:
         services=verdict.services or case.services,
         regions=verdict.regions or case.regions,
     )
-
-
-def _kind_of(policies: Policies, team: str, owner: str) -> str:
-    if team == owner:
-        return "security_response"
-    kinds = [kind for kind, name in policies.directory.teams.items() if name == team]
-    return kinds[0] if kinds else "service_team"

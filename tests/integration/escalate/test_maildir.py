@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from services.escalate.doors.maildir import Maildir
-from services.escalate.doors.register import parse_doors
+from services.escalate.doors.register import DoorBook, parse_doors
 from services.escalate.support.desk import Desk
 from shared.clock import utc_now
 from tests.support.world import World
@@ -52,7 +52,7 @@ def mail(subject: str, *, key: str = KEY, text: str = "I found a hole.", html: s
 @pytest_asyncio.fixture(loop_scope="session")
 async def box(world: World, tmp_path: Path) -> AsyncIterator[Maildir]:
     desk = Desk(lambda: POLICIES, "log", timedelta(minutes=15))
-    yield Maildir(tmp_path, world.engine("escalate"), desk, DOORS, utc_now, lambda: None)
+    yield Maildir(tmp_path, world.engine("escalate"), desk, DoorBook(DOORS), utc_now, lambda: None)
 
 
 def drop(folder: Path, name: str, raw: bytes) -> None:

@@ -13,7 +13,7 @@ from shared.clock import utc_now
 from shared.ids import derived_id
 from tests.integration.escalate.test_severity_gate import opened, settled, severity, tell
 from tests.support.world import World
-from tests.unit.escalate.given import directory
+from tests.unit.escalate.test_proposal import POLICIES
 
 pytestmark = pytest.mark.integration
 
@@ -22,7 +22,7 @@ async def remind(world: World, minutes: float) -> int:
     """Run a watch that was not there when the incident was opened; return how often it paged."""
     watch = SilenceWatch(
         world.engine("escalate"),
-        directory(),
+        lambda: POLICIES,
         "log",
         timedelta(minutes=15),
         partial(add, utc_now(), timedelta(minutes=minutes)),

@@ -19,6 +19,7 @@ from shared.clock import utc_now
 from shared.contracts.cases import IncidentClosedV1, IncidentOpenedV1
 from shared.contracts.escalate import (
     IncidentProposedV1,
+    SMEEngagementReleasedV1,
     SMEEngagementRequestedV1,
     SupportCaseAcknowledgedV1,
     SupportCaseLinkedV1,
@@ -172,6 +173,20 @@ async def test_r15c_a_case_becomes_one_incident_with_every_team_and_is_told_back
     wanted = await until(lambda: told(world, SMEEngagementRequestedV1, incident_id=incident))
     assert {w.team for w in wanted} == set(verdict.teams)
     assert len(wanted) == len(verdict.teams)
+    assert "RT10" in verdict.routing_rules  # it is known to come from a customer
+    kinds = {w.team: w.team_kind for w in wanted}
+    assert (kinds["sr-identity"], kinds["legal"]) == ("security_response", "legal")
+    sam = bearer(world, "sam", "security_response")
+    listed = await escalate.get(f"/v1/incidents/{incident}/engagements", headers=sam)
+    rows = {row["team"]: row for row in listed.json()["items"]}
+    assert {row["status"] for row in rows.values()} == {"requested"}
+    assert set(rows) == set(verdict.teams)
+    one = f"/v1/engagements/{rows['legal']['engagement_id']}"
+    done = await escalate.post(f"{one}/decline", json={"reason": "on leave"}, headers=sam)
+    assert done.json()["status"] == "declined"
+    done = await escalate.post(f"{one}/release", json={"reason": "not needed"}, headers=sam)
+    assert done.json()["status"] == "released"
+    assert await until(lambda: told(world, SMEEngagementReleasedV1, incident_id=incident))
 
     async def everybody() -> bool:
         answer = await escalate.get(f"/v1/pages?incident_id={incident}&limit=200")

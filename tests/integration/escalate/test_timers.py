@@ -14,10 +14,9 @@ from services.escalate.oncall.acknowledgement import acknowledge
 from services.escalate.oncall.chains import Chains
 from services.escalate.oncall.channels.wiring import channels_of
 from services.escalate.oncall.links import Links
-from services.escalate.oncall.paging_file import load_paging
 from services.escalate.pages import Page, order_page
 from services.escalate.paging import ChannelError, LogChannel, Pager
-from services.escalate.settings import Settings
+from services.escalate.settings import Settings, load_policies
 from shared.contracts.escalate import CoverageGapFoundV1, TeamPagedV1
 from shared.ids import derived_id
 from tests.integration.escalate.oncall_world import overrides
@@ -38,6 +37,7 @@ class Rig:
         settings = world.settings(Settings, **overrides(folder, sink))
         assert settings.directory_file
         self.directory = load_directory(settings.directory_file)
+        self.policies = load_policies(settings)
         links = Links("http://127.0.0.1", b"k" * 32)
         log = LogChannel()
         self.channels = {log.name: log, **channels_of(settings, links, lambda: datetime.now(UTC))}
@@ -46,7 +46,7 @@ class Rig:
         return Pager(self.engine, self.channels, lambda: self.now, lambda: None)
 
     def chains(self) -> Chains:
-        return Chains(self.engine, self.directory, load_paging(), lambda: self.now)
+        return Chains(self.engine, lambda: self.policies, lambda: self.now)
 
     async def order(self, name: str, team: str = "api", severity: str = "SEV2") -> None:
         identity = derived_id("test-timer", name)

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
+from services.escalate.routing_file import parse_routing
 from services.escalate.support.attachments import display_name
 from services.escalate.support.bodies import CaseBody
 from services.escalate.support.case import (
@@ -28,7 +29,7 @@ from services.escalate.support.case import (
     evolve,
     status_word,
 )
-from services.escalate.support.conversion import known_inputs, proposal_of
+from services.escalate.support.conversion import known_inputs, proposal_of, teams_for
 from shared.ids import derived_id
 from tests.unit.escalate.given import NOON
 from tests.unit.escalate.test_proposal import POLICIES
@@ -183,3 +184,32 @@ def test_a_report_has_the_shape_of_every_proposal(kind: str) -> None:
     assert report.samples[0].truncated
     assert len(report.samples[0].raw.encode()) <= 16 * 1024
     assert proposal.incident_id == derived_id("incident-of-case", case.id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        ("customer_case", "RT10"),
+        ("external_researcher", "RT4"),
+        ("law_enforcement", "RT9"),
+        ("threat_intel", "RT3"),
+    ],
+)
+def test_where_a_report_comes_from_routes_it(kind: str, rule: str) -> None:
+    inputs = known_inputs(POLICIES, CASE, {"privacy": "none", "details": "engage"})
+    assert rule in teams_for(POLICIES, replace(CASE, source_kind=kind), inputs).rules
+
+
+def test_a_report_is_routed_by_the_operators_own_rules_and_the_tenants_industry() -> None:
+    rules = parse_routing(
+        "rules:\n"
+        "  A1: {engage: [owner, service_teams]}\n"
+        "  A2: {when: [{tenant_industry: [financial]}], engage: [legal]}\n"
+    )
+    policies = replace(
+        POLICIES,
+        routing=rules,
+        directory=replace(POLICIES.directory, industries={"acme": "financial"}),
+    )
+    routing = teams_for(policies, CASE, known_inputs(policies, CASE, {}))
+    assert (routing.rules, routing.engaged) == (("A1", "A2"), ("sr-identity", "identity", "legal"))
