@@ -25,6 +25,7 @@ from services.cases.settings import Settings
 from tests.integration.cases.conversation import People
 from tests.integration.cases.evidence.keeping import Clockwork, Custody
 from tests.support.ledger import key_path
+from tests.support.waiting import until
 from tests.support.world import World
 from tocsin.verify import Kept, verify_database
 
@@ -193,11 +194,17 @@ async def test_bytes_that_are_not_what_was_collected_never_leave(custody: Custod
     path = custody.path(data)
     path.chmod(0o640)
     path.write_bytes(b"forged")
-    files = files_of(await exported(custody, incident))
-    assert f"evidence/{item}.bin" not in files
-    assert "0 of 1 items" in verify_bundle(zipped(files))
-    assert (await custody.see(item))["item"]["frozen"] is True
-    path.write_bytes(data)
+    try:
+        files = files_of(await exported(custody, incident))
+        assert f"evidence/{item}.bin" not in files
+        assert "0 of 1 items" in verify_bundle(zipped(files))
+
+        async def frozen() -> bool:  # once the view knows what the export found
+            return bool((await custody.see(item))["item"]["frozen"])
+
+        assert await until(frozen)
+    finally:
+        path.write_bytes(data)
 
 
 async def test_who_may_take_it_away(custody: Custody) -> None:
