@@ -7,6 +7,7 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from services.escalate import api, api_policies, api_triage
+from services.escalate.assembly import AssemblyWatch
 from services.escalate.consumer import (
     CASES_CONSUMER,
     DETECTIONS_CONSUMER,
@@ -130,6 +131,14 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 went_out,
             )
             unset = Reconciler("severities", silence.once, 1.0)
+            assembly = AssemblyWatch(
+                engine,
+                in_force,
+                log_channel.name,
+                settings.v_team_minutes,
+                clock,
+                went_out,
+            )
             mails = []
             if settings.maildir is not None:
                 maildir = Maildir(settings.maildir, engine, desk, doors, clock, went_out)
@@ -158,6 +167,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 extensions.run(),
                 unacknowledged.run(),
                 unset.run(),
+                Reconciler("v-teams", assembly.once, 1.0).run(),
                 *mails,
                 Reconciler("policies", look_at_policies, 2.0).run(),
                 Reconciler("files", files.look, 1.0).run(),

@@ -6,7 +6,15 @@ from contextlib import asynccontextmanager
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.escalate.gate import on_escalated, on_opened, on_severity_set, widen
+from services.escalate.assembly import await_v_team
+from services.escalate.gate import (
+    heard_scope,
+    heard_severity,
+    on_escalated,
+    on_opened,
+    on_severity_set,
+    widen,
+)
 from services.escalate.known import SCOPE, note_fact, note_industries, note_over
 from services.escalate.pages import end_chains
 from services.escalate.proposal import Policies
@@ -26,8 +34,10 @@ from shared.contracts.cases import (
     IncidentMergedV1,
     IncidentOpenedV1,
     IncidentReopenedV1,
+    IncidentUnmergedV1,
     ScopeSetV1,
     SeveritySetV1,
+    VTeamFormedV1,
 )
 from shared.contracts.detect import DetectionRaisedV1
 from shared.contracts.notify import AffectedCustomersIdentifiedV1
@@ -57,6 +67,8 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
         IncidentReopenedV1,
         ScopeSetV1,
         IncidentMergedV1,
+        IncidentUnmergedV1,
+        VTeamFormedV1,
     )
 }
 
@@ -159,26 +171,33 @@ class CasesHandler:
         incident, channel = event.incident_id, self._channel
         await follow(connection, event, now)
         await keep_gate(connection, event, now)
+        await await_v_team(connection, event, now)
         match event:
             case IncidentOpenedV1():
                 await on_opened(connection, event)
             case SeveritySetV1():
-                await note_set(connection, event, policies)
-                await on_severity_set(connection, event, policies, channel, now)
+                if await heard_severity(connection, event):
+                    await note_set(connection, event, policies)
+                    await on_severity_set(connection, event, policies, channel, now)
             case ScopeSetV1():
-                await on_scope(connection, event, policies, now)
-                await note_fact(connection, incident, SCOPE, names_of(event.scope))
-                await widen(connection, incident, policies, channel, now)
+                if await heard_scope(connection, event):
+                    await on_scope(connection, event, policies, now)
+                    await note_fact(connection, incident, SCOPE, names_of(event.scope))
+                    await widen(connection, incident, policies, channel, now)
             case IncidentEscalatedV1():
                 await on_escalated(connection, event, policies, channel, now)
             case IncidentDismissedV1() | IncidentClosedV1():
                 await close_group(connection, incident, now)
                 await note_over(connection, incident, over=True)
                 await end_chains(connection, incident, "incident over", now)
+            case VTeamFormedV1():
+                pass  # it was only waited for
             case IncidentReopenedV1():  # its group stays closed: what comes now is new
                 await note_over(connection, incident, over=False)
             case IncidentMergedV1():
                 await note_over(connection, incident, over=True)
+            case IncidentUnmergedV1():
+                await note_over(connection, incident, over=False)
             case _:
                 raise AssertionError(f"{event.SUBJECT} is in _UNDERSTOOD without a case")
 

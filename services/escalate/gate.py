@@ -17,12 +17,19 @@ from services.escalate.proposal import Policies
 from services.escalate.routing import Engaged, Routing, escalates_by_policy, route
 from services.escalate.sighting import printable
 from shared.cloudevents import outgoing
-from shared.contracts.cases import IncidentEscalatedV1, IncidentOpenedV1, SeveritySetV1
+from shared.contracts.cases import (
+    IncidentEscalatedV1,
+    IncidentOpenedV1,
+    ScopeSetV1,
+    SeveritySetV1,
+)
 from shared.contracts.escalate import EscalationRaisedV1
 from shared.ids import derived_id
 from shared.outbox import enqueue
 
-__all__ = ["on_escalated", "on_opened", "on_severity_set", "widen"]
+__all__ = [
+    "heard_scope", "heard_severity", "on_escalated", "on_opened", "on_severity_set", "widen",
+]  # fmt: skip
 
 UNSET = "SEV?"
 
@@ -32,11 +39,19 @@ _OPENED = text(
     " ON CONFLICT (id) DO UPDATE SET number = EXCLUDED.number, title = EXCLUDED.title,"
     " source_kind = EXCLUDED.source_kind"
 )
+# What the broker had lost comes again after what followed it: the newest version stays (ADR 0021).
 _SEVERITY = text(
-    "INSERT INTO incidents (id, number, severity, services, regions, inputs)"
-    " VALUES (:id, :number, :severity, :services, :regions, :inputs)"
+    "INSERT INTO incidents AS i (id, number, severity, services, regions, inputs,"
+    " severity_version) VALUES (:id, :number, :severity, :services, :regions, :inputs, :version)"
     " ON CONFLICT (id) DO UPDATE SET number = EXCLUDED.number, severity = EXCLUDED.severity,"
-    " services = EXCLUDED.services, regions = EXCLUDED.regions, inputs = EXCLUDED.inputs"
+    " services = EXCLUDED.services, regions = EXCLUDED.regions, inputs = EXCLUDED.inputs,"
+    " severity_version = EXCLUDED.severity_version"
+    " WHERE i.severity_version <= EXCLUDED.severity_version"
+)
+_SCOPE = text(
+    "INSERT INTO incidents AS i (id, number, scope_version) VALUES (:id, :number, :version)"
+    " ON CONFLICT (id) DO UPDATE SET number = EXCLUDED.number,"
+    " scope_version = EXCLUDED.scope_version WHERE i.scope_version <= EXCLUDED.scope_version"
 )
 _RAISE = text(
     "INSERT INTO escalations (escalation_id, incident_id, severity, owning_team, engaged_teams,"
@@ -79,6 +94,27 @@ async def on_opened(connection: AsyncConnection, event: IncidentOpenedV1) -> Non
     await connection.execute(_OPENED, row)
 
 
+async def heard_severity(connection: AsyncConnection, event: SeveritySetV1) -> bool:
+    """Note the severity of an incident; False if a newer one is known, which then stays."""
+    row = {
+        **_about(event),
+        "severity": event.level,
+        "inputs": json.dumps(event.inputs),
+        "version": event.version,
+    }
+    return (await connection.execute(_SEVERITY, row)).rowcount == 1
+
+
+async def heard_scope(connection: AsyncConnection, event: ScopeSetV1) -> bool:
+    """Note that the scope was set; False if a newer one is known, which then counts."""
+    row = {
+        "id": event.incident_id,
+        "number": printable(event.number),
+        "version": event.version,
+    }
+    return (await connection.execute(_SCOPE, row)).rowcount == 1
+
+
 async def on_severity_set(
     connection: AsyncConnection,
     event: SeveritySetV1,
@@ -91,8 +127,6 @@ async def on_severity_set(
     SEV3 and SEV4 wait for the service team, and for a severity that is raised later. Where security
     response has it already, whoever the new severity asks for is engaged too (P3).
     """
-    row = {**_about(event), "severity": event.level, "inputs": json.dumps(event.inputs)}
-    await connection.execute(_SEVERITY, row)
     await end_chains(connection, event.incident_id, "severity set", now, asks="severity")
     if not escalates_by_policy(event.level):
         await widen(connection, event.incident_id, policies, channel, now)

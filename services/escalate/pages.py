@@ -24,7 +24,7 @@ __all__ = [
     "write_pages",
 ]
 
-Asks = Literal["", "severity", "case", "source"]
+Asks = Literal["", "severity", "case", "source", "v_team"]
 """What a chain asks for, besides to answer: what settles that ends the chain."""
 
 _ORDER = text(

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -19,6 +19,8 @@ from shared.errors import UserError
 from shared.settings import ServiceSettings, SettingsError
 
 __all__ = ["Settings", "load_policies"]
+
+LEVELS = frozenset({"SEV0", "SEV1", "SEV2", "SEV3", "SEV4"})
 
 
 class Settings(ServiceSettings):
@@ -76,6 +78,11 @@ class Settings(ServiceSettings):
     severity_minutes: float = Field(
         15, gt=0, le=1440, description="time to set a severity before the team is reminded"
     )
+    v_team_minutes: dict[str, Annotated[float, Field(gt=0, le=10_080)]] = Field(
+        {"SEV0": 15.0, "SEV1": 30.0, "SEV2": 240.0, "SEV3": 1440.0},
+        description="time from escalation to the v-team before the duty manager is paged, as JSON;"
+        " a severity that is left out is not waited for",
+    )
     doors_file: Path | None = Field(
         None, description="doors of Alertmanager, PagerDuty and mail with their keys' digests"
     )
@@ -86,6 +93,13 @@ class Settings(ServiceSettings):
     severity_policy_file: Path | None = Field(None, description="None: the shipped policy")
     priority_policy_file: Path | None = Field(None, description="None: the shipped policy")
     nciss_policy_file: Path | None = Field(None, description="None: the shipped policy")
+
+    @field_validator("v_team_minutes")
+    @classmethod
+    def _levels(cls, minutes: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(minutes.keys() - LEVELS):
+            raise ValueError(f"{unknown[0]!r} is no severity; they are {', '.join(sorted(LEVELS))}")
+        return minutes
 
     @field_validator("paging_allow")
     @classmethod

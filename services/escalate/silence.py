@@ -30,8 +30,10 @@ MOST_TEAMS = 5
 _OPEN = text(
     "INSERT INTO severity_gates (incident_id, opened_at) VALUES (:id, :now) ON CONFLICT DO NOTHING"
 )
+# Also before it was opened: an opening that the broker had lost comes late (ADR 0021).
 _CLOSE = text(
-    "UPDATE severity_gates SET closed_at = :now WHERE incident_id = :id AND closed_at IS NULL"
+    "INSERT INTO severity_gates AS g (incident_id, opened_at, closed_at) VALUES (:id, :now, :now)"
+    " ON CONFLICT (incident_id) DO UPDATE SET closed_at = coalesce(g.closed_at, EXCLUDED.closed_at)"
 )
 _DUE = text(
     "SELECT g.incident_id, g.step, i.number, i.title, i.services, d.proposal FROM severity_gates g"

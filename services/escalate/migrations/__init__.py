@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0006"
+HEAD = "0007"

@@ -18,13 +18,13 @@ from tests.unit.escalate.given import NOON
 pytestmark = pytest.mark.integration
 
 
-def about(name: str) -> dict[str, Any]:
+def about(name: str, version: int = 1) -> dict[str, Any]:
     return {
         "event_id": uuid7(),
         "occurred_at": NOON,
         "incident_id": derived_id("test-incident", name),
         "number": f"TOCSIN-2026-{name}",
-        "version": 1,
+        "version": version,
         "position": 1,
         "actor": "sue",
     }
@@ -36,8 +36,8 @@ def opened(name: str) -> IncidentOpenedV1:
     )
 
 
-def severity(name: str, level: str, **more: Any) -> SeveritySetV1:
-    return SeveritySetV1.model_validate({**about(name), "level": level, **more})
+def severity(name: str, level: str, version: int = 1, **more: Any) -> SeveritySetV1:
+    return SeveritySetV1.model_validate({**about(name, version), "level": level, **more})
 
 
 def escalated(name: str, escalation_id: UUID, team: str = "sr-global") -> IncidentEscalatedV1:
