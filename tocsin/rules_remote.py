@@ -1,7 +1,7 @@
 """`tocsin rules import` and `backtest`: rule files as proposals to a running platform."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,19 @@ async def backtest(
     while loop.time() < deadline:
         found = (await desk.must("GET", f"/v1/rules/{rule_id}/history"))["backtest"]
         if found and found["replay_id"] == asked["replay_id"]:
-            console.print(
-                f"{found['matches']} matches in {found['events']} events ({found['outcome']})"
-            )
+            console.print(_outcome(found))
             for event in found["samples"]:
                 console.print(f"  {event}", highlight=False)
             return 0
         await asyncio.sleep(LOOK_SECONDS)
     raise UserError(f"the back-test {asked['replay_id']} has not ended within an hour")
+
+
+def _outcome(found: Mapping[str, Any]) -> str:
+    span = f"in {found['events']} events ({found['outcome']})"
+    if "left" in found:  # of a filter
+        return f"leaves out {found['matches']} of {found['matches'] + found['left']} matches {span}"
+    return f"{found['matches']} matches {span}"
 
 
 def _files(places: Sequence[Path]) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from services.detect.lifecycle.incidents import CasesHandler
 from services.detect.lifecycle.managed import ManagedFolder
 from services.detect.migrations import HEAD
 from services.detect.replays import ReplayHandler
+from services.detect.retention import forget
 from services.detect.ruleset import PACK, Ruleset
 from services.detect.settings import Settings
 from services.detect.suppressions import forget_counts
@@ -37,6 +38,8 @@ from shared.settings import require
 from shared.topology import DETECTIONS, consumer
 
 __all__ = ["create_app"]
+
+BOOKKEEPING_SECONDS = 900.0
 
 
 class State(ServiceState):
@@ -80,6 +83,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 lambda: forget_counts(engine, clock() - timedelta(days=1)),
                 3600.0,
             )
+            kept = timedelta(days=settings.bookkeeping_days)
+            bookkeeping = Reconciler(
+                "bookkeeping", lambda: forget(engine, clock() - kept), BOOKKEEPING_SECONDS
+            )
             evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
             matches = MatchPublisher(bus, settings.correlation_partitions, clock)
             handler = BlockHandler(engine, ruleset, evaluators, outbox, clock, matches)
@@ -94,11 +101,18 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 groups=settings.correlation_groups,
             )
             replays = ReplayHandler(
-                engine, ruleset, evaluators, outbox, clock, matches, Backtests(engine, clock)
+                engine,
+                ruleset,
+                evaluators,
+                outbox,
+                clock,
+                matches,
+                Backtests(engine, ruleset, clock),
             )
             async with background(
                 managed.run(),
                 counts.run(),
+                bookkeeping.run(),
                 rules.run(),
                 outbox.run(),
                 evaluated.run(),
@@ -109,7 +123,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     for _ in range(max(1, 2 * settings.workers))
                 ),
                 consume(bus, consumer("detect-replays"), replays),
-                consume(bus, consumer("detect-cases"), CasesHandler(engine, clock)),
+                consume(bus, consumer("detect-cases"), CasesHandler(engine, ruleset, clock)),
             ):
                 yield State(
                     checks={

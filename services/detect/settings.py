@@ -23,6 +23,11 @@ class Settings(ServiceSettings):
         1, ge=0, le=64, description="processes that evaluate blocks; 0: a thread of the service"
     )
     reload_seconds: float = Field(1.0, ge=0.1, description="how often rule files are looked at")
+    bookkeeping_days: float = Field(
+        35.0,
+        gt=30,  # the broker may give a message again for so long
+        description="how long evaluated blocks, handled messages and back-tests are known",
+    )
 
     correlation_partitions: int = Field(
         4,

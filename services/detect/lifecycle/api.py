@@ -16,9 +16,10 @@ from services.detect.lifecycle import domain
 from services.detect.lifecycle.backtest import request_replay
 from services.detect.lifecycle.domain import Event, Managed, RefusedChangeError
 from services.detect.lifecycle.store import change, history, list_rules
-from services.detect.lifecycle.text import ProposalTextError, read_proposal
+from services.detect.lifecycle.text import ProposalText, ProposalTextError, fit, read_proposal
 from services.detect.lifecycle.verdicts import ranked
 from services.detect.rules.model import LogSource
+from services.detect.rules.values import Placeholders
 from shared.auth import Principal, Role, allow
 from shared.clock import Clock
 from shared.contracts.base import Instant
@@ -40,7 +41,10 @@ class _Body(BaseModel):
 
 
 class Proposal(_Body):
-    text: str = Field(max_length=512 * 1024, description="Sigma; a correlation with what it counts")
+    text: str = Field(
+        max_length=512 * 1024,
+        description="Sigma: a rule, a correlation with what it counts, or a filter",
+    )
     origin: Literal["predefined", "recommendation", "threat_intelligence"] = "recommendation"
     reason: str = Field(min_length=5, max_length=4000)
 
@@ -74,10 +78,12 @@ class ToExplain(_Body):
 
 @router.post("/v1/rule-proposals", status_code=201, summary="Propose a rule, or a new text of one")
 async def propose(request: Request, body: Proposal, who: Author) -> dict[str, Any]:
+    report = in_force(request).report
+    found = _read(body.text, report.placeholders)
     try:
-        found = read_proposal(body.text)
+        fit(found, report)
     except ProposalTextError as error:
-        raise ProblemError(422, "rule_rejected", f"line {error.line}: {error.reason}") from error
+        raise _rejected(error) from error
     return await _change(
         request,
         found.rule_id,
@@ -157,7 +163,8 @@ async def activate(request: Request, rule_id: UUID, who: Engineer) -> dict[str, 
 
 @router.post("/v1/rules/{rule_id}/retire", summary="Take a rule out of force, shipped ones too")
 async def retire(request: Request, rule_id: UUID, body: Reason, who: Engineer) -> dict[str, Any]:
-    loaded = {rule.id: rule.title for rule in in_force(request).report.loaded}
+    report = in_force(request).report
+    loaded = {rule.id: rule.title for rule in (*report.loaded, *report.filters)}
     identity = str(rule_id)
     return await _change(
         request,
@@ -186,16 +193,15 @@ async def explain_rule(request: Request, body: ToExplain, _: Author) -> dict[str
     logsource = LogSource.of(body.logsource.model_dump())
     if (body.rule is None) == (body.rule_id is None):
         raise ProblemError(422, "malformed", "Give either rule_id or rule.")
+    report = in_force(request).report
     if body.rule is not None:
-        try:
-            found = read_proposal(body.rule)
-        except ProposalTextError as error:
+        found = _read(body.rule, report.placeholders)
+        if found.filter is not None:
             raise ProblemError(
-                422, "rule_rejected", f"line {error.line}: {error.reason}"
-            ) from error
+                422, "rule_rejected", "A filter fires on nothing: explain a rule that it narrows."
+            )
         rules, plan, wanted = found.rules, found.plan, found.rule_id
     else:
-        report = in_force(request).report
         rules, plan, wanted = report.rules, report.plan, str(body.rule_id)
     for rule in rules:
         if rule.id == wanted:
@@ -203,6 +209,17 @@ async def explain_rule(request: Request, body: ToExplain, _: Author) -> dict[str
     if any(step.rule.id == wanted for step in plan.steps):
         return explain_correlation(plan, wanted, rules, body.event, logsource)
     raise ProblemError(404, "not_found", "There is no such rule in force.")
+
+
+def _read(text: str, placeholders: Placeholders) -> ProposalText:
+    try:
+        return read_proposal(text, placeholders)
+    except ProposalTextError as error:
+        raise _rejected(error) from error
+
+
+def _rejected(error: ProposalTextError) -> ProblemError:
+    return ProblemError(422, "rule_rejected", f"line {error.line}: {error.reason}")
 
 
 async def _change(

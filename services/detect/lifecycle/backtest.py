@@ -6,9 +6,7 @@ correlation counts is kept until the end and then looked at as a whole.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -16,15 +14,13 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.detect.correlation.engine import Engine
-from services.detect.correlation.extract import Extractor
 from services.detect.correlation.firing import Matched
-from services.detect.detection import event_of
 from services.detect.lifecycle import domain
 from services.detect.lifecycle.domain import Managed
 from services.detect.lifecycle.store import change_in
-from services.detect.lifecycle.text import ProposalText, read_proposal
-from services.detect.rules.match import PlainMatcher
+from services.detect.lifecycle.text import read_proposal
+from services.detect.lifecycle.trial import Trial, trial_of
+from services.detect.ruleset import Ruleset
 from shared.clock import Clock
 from shared.cloudevents import outgoing
 from shared.contracts.detect import ReplayRequestedV1
@@ -34,7 +30,6 @@ from shared.outbox import enqueue
 __all__ = ["Backtests", "request_replay"]
 
 MAX_KEPT = 200_000
-MAX_SAMPLES = 20
 _CACHED = 8
 
 log = structlog.get_logger()
@@ -77,44 +72,12 @@ async def request_replay(
     return rule
 
 
-class _Trial:
-    """A proposed text, ready to meet events."""
-
-    def __init__(self, rule_id: str, proposal: ProposalText) -> None:
-        self.rule_id, self.proposal = rule_id, proposal
-        self._matcher = PlainMatcher(proposal.rules)
-        self._extractor = Extractor(proposal.plan, proposal.rules)
-
-    def matches(self, envelopes: Iterable[Envelope]) -> list[Matched]:
-        """Return what the rule itself, or what its correlation counts, finds."""
-        found: list[Matched] = []
-        for envelope in envelopes:
-            event = event_of(envelope)
-            for match in self._matcher.match(event):
-                if match.rule.id == self.rule_id:
-                    found.append(Matched(match.rule.id, UUID(envelope["id"]).bytes, 0, {}))
-                found += self._extractor.matches(match.rule.id, event, envelope, 0)
-        return found
-
-    def result(self, found: list[Matched]) -> dict[str, Any]:
-        """Return what is said of the back-test: matches, and some of the events behind them."""
-        steps = {step.rule.id for step in self.proposal.plan.steps}
-        if self.rule_id not in steps:
-            events = [match.event_id for match in found if match.rule_id == self.rule_id]
-            return {"matches": len(events), "samples": _ids(events)}
-        engine = Engine(self.proposal.plan)
-        engine.feed(sorted(found, key=lambda match: match.time), 1)
-        firings = [f for f in engine.finish().firings if f.step.rule.id == self.rule_id]
-        events = [event.event_id for firing in firings for event in firing.evidence]
-        return {"matches": len(firings), "samples": _ids(events)}
-
-
 class Backtests:
     """What REPLAYS with purpose ``backtest`` leads to."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
-        self._engine, self._clock = engine, clock
-        self._trials: OrderedDict[UUID, _Trial | None] = OrderedDict()
+    def __init__(self, engine: AsyncEngine, ruleset: Ruleset, clock: Clock) -> None:
+        self._engine, self._ruleset, self._clock = engine, ruleset, clock
+        self._trials: OrderedDict[UUID, Trial | None] = OrderedDict()
 
     async def block(self, replay_id: UUID, block_id: UUID, envelopes: list[Envelope]) -> None:
         """Count what the proposed text finds in one block; a block counts once."""
@@ -152,15 +115,20 @@ class Backtests:
         self._trials.pop(message.replay_id, None)
         log.info("back-test ended", rule=trial.rule_id, **result)
 
-    async def _trial(self, replay_id: UUID) -> _Trial | None:
+    async def _trial(self, replay_id: UUID) -> Trial | None:
         if replay_id in self._trials:
             return self._trials[replay_id]
         async with self._engine.connect() as connection:
             row = (await connection.execute(_FIND, {"replay": replay_id})).one_or_none()
         trial = None
         if row is not None:
-            proposal = await asyncio.to_thread(read_proposal, row.rule_text)
-            trial = _Trial(str(row.rule_id), proposal)
+            report = (await self._ruleset.in_force()).report
+            trial = await asyncio.to_thread(
+                trial_of,
+                str(row.rule_id),
+                read_proposal(row.rule_text, report.placeholders),
+                report,
+            )
         self._trials[replay_id] = trial
         while len(self._trials) > _CACHED:
             self._trials.popitem(last=False)
@@ -176,7 +144,3 @@ async def _kept(connection: AsyncConnection, replay_id: UUID) -> tuple[int, list
         cut = cut or len(found) + len(matches) > MAX_KEPT
         found += matches[: MAX_KEPT - len(found)]
     return events, found, cut
-
-
-def _ids(events: list[bytes]) -> list[str]:
-    return [str(UUID(bytes=event)) for event in dict.fromkeys(events)][:MAX_SAMPLES]

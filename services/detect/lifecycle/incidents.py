@@ -6,8 +6,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.detect.lifecycle import domain
 from services.detect.lifecycle.domain import RefusedChangeError
 from services.detect.lifecycle.store import change_in
-from services.detect.lifecycle.text import ProposalTextError, read_proposal
+from services.detect.lifecycle.text import ProposalTextError, fit, read_proposal
 from services.detect.lifecycle.verdicts import record_verdicts
+from services.detect.rules.load import LoadReport
+from services.detect.ruleset import Ruleset
 from shared.clock import Clock
 from shared.consume import Delivery, TransientError
 from shared.contracts.cases import IncidentConfirmedV1, IncidentDismissedV1, LessonLearnedV1
@@ -23,8 +25,8 @@ log = structlog.get_logger()
 class CasesHandler:
     """Handles CASES; what is of no concern here is passed over."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
-        self._engine, self._clock = engine, clock
+    def __init__(self, engine: AsyncEngine, ruleset: Ruleset, clock: Clock) -> None:
+        self._engine, self._ruleset, self._clock = engine, ruleset, clock
 
     async def __call__(self, delivery: Delivery) -> None:
         message: LessonLearnedV1 | IncidentConfirmedV1 | IncidentDismissedV1
@@ -37,10 +39,11 @@ class CasesHandler:
                 message = IncidentDismissedV1.from_json(delivery.data)
             case _:
                 return
+        report = (await self._ruleset.in_force()).report
         try:
             async with self._engine.begin() as connection:
                 if await first_time(connection, CONSUMER, message.event_id):
-                    await self._take(connection, message)
+                    await self._take(connection, message, report)
         except Exception as error:
             if is_transient(error):
                 raise TransientError(str(error)) from error
@@ -50,22 +53,26 @@ class CasesHandler:
         self,
         connection: AsyncConnection,
         message: LessonLearnedV1 | IncidentConfirmedV1 | IncidentDismissedV1,
+        report: LoadReport,
     ) -> None:
         if isinstance(message, LessonLearnedV1):
-            await self._propose(connection, message)
+            await self._propose(connection, message, report)
             return
         malicious = isinstance(message, IncidentConfirmedV1)
         await record_verdicts(
             connection, message.rule_ids, message.incident_id, malicious, message.occurred_at
         )
 
-    async def _propose(self, connection: AsyncConnection, lesson: LessonLearnedV1) -> None:
+    async def _propose(
+        self, connection: AsyncConnection, lesson: LessonLearnedV1, report: LoadReport
+    ) -> None:
         """Make a proposal of a lesson's rule; one that cannot be read is logged, not lost: the
         lesson itself stays in its review."""
         if lesson.proposed_rule is None:
             return
         try:
-            found = read_proposal(lesson.proposed_rule)
+            found = read_proposal(lesson.proposed_rule, report.placeholders)
+            fit(found, report)
             await change_in(
                 connection,
                 found.rule_id,

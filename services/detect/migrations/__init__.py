@@ -1,3 +1,3 @@
 """Migrations of detect's schema."""
 
-HEAD = "0004"
+HEAD = "0005"

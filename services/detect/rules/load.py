@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.detect.correlation.model import Correlation
@@ -28,7 +28,8 @@ NO_RULES = (RETIRED, PLACEHOLDERS_FILE)
 class LoadReport:
     """What became of every document found.
 
-    documents = rules + correlations + filters + errors + skipped; *rules* are narrowed by filters.
+    documents = rules + correlations + filters + errors + skipped; *rules* are narrowed by filters,
+    *whole* are the same before that. *placeholders*: values that the files gave names.
     """
 
     rules: tuple[Rule, ...]
@@ -38,6 +39,8 @@ class LoadReport:
     correlations: tuple[Correlation, ...] = ()
     plan: Plan = NO_PLAN
     filters: tuple[Filter, ...] = ()
+    whole: tuple[Rule, ...] = ()
+    placeholders: Placeholders = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[RuleError, ...]:
@@ -46,7 +49,7 @@ class LoadReport:
 
     @property
     def loaded(self) -> tuple[Rule | Correlation, ...]:
-        """Return all that was loaded."""
+        """Return all that can fire."""
         return (*self.rules, *self.correlations)
 
     @property
@@ -105,8 +108,9 @@ def load_rules(
                 rules[found.id] = found
     correlations = [found for found in rules.values() if isinstance(found, Correlation)]
     filters = [found for found in rules.values() if isinstance(found, Filter)]
+    whole = tuple(found for found in rules.values() if isinstance(found, Rule))
     narrowed, unused = apply_filters(
-        [found for found in rules.values() if isinstance(found, Rule)],
+        whole,
         [name for found in correlations for name in (found.id, found.name) if name],
         filters,
     )
@@ -122,6 +126,8 @@ def load_rules(
         correlations=tuple(step.rule for step in plan.steps),
         plan=plan,
         filters=tuple(each for each in filters if (each.path, each.line) not in without),
+        whole=whole,
+        placeholders=values,
     )
 
 

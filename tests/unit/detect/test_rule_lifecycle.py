@@ -1,13 +1,18 @@
 """What may happen to a rule, in which state, by whom (R14a); what verdicts make of it (R04a)."""
 
 from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from services.detect.lifecycle import domain
 from services.detect.lifecycle.domain import Event, Managed, RefusedChangeError, fold
 from services.detect.lifecycle.precision import Precision
-from services.detect.lifecycle.text import ProposalTextError, read_proposal
+from services.detect.lifecycle.text import ProposalTextError, fit, read_proposal
+from services.detect.lifecycle.trial import trial_of
+from services.detect.rules.load import LoadReport, load_rules
+from shared.contracts.ingest import Envelope
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -128,3 +133,85 @@ def test_the_text_of_a_proposal() -> None:
             read_proposal(text)
         assert reason in refused.value.reason
         assert refused.value.line == line
+
+
+SIGMA_ID, FILTER_ID = (
+    "31111111-1111-4111-8111-111111111111", "34444444-4444-4444-8444-444444444444"
+)  # fmt: skip
+FILTER = """
+title: Backups may fail
+id: 34444444-4444-4444-8444-444444444444
+logsource: {category: application}
+filter: {rules: [RULE], s: {user: backup}, condition: not s}
+"""
+
+
+def loaded(folder: Path, *texts: str) -> LoadReport:
+    for number, text in enumerate(texts):
+        (folder / f"{number}.yml").write_text(text)
+    return load_rules([folder])
+
+
+def refusal(text: str, report: LoadReport) -> str:
+    with pytest.raises(ProposalTextError) as refused:
+        fit(read_proposal(text, report.placeholders), report)
+    return refused.value.reason
+
+
+def test_a_filter_is_proposed_by_itself_for_rules_that_are_in_force(tmp_path: Path) -> None:
+    many = (
+        "title: Many\nid: 32222222-2222-4222-8222-222222222222\ncorrelation:\n"
+        "  {type: event_count, rules: [failure], timespan: 1m, condition: {gte: 3}}\n"
+    )
+    report = loaded(tmp_path, SIGMA, many)
+    for named in ("failure", "any", SIGMA_ID):
+        fit(read_proposal(FILTER.replace("RULE", named)), report)
+    assert "none of which is in force" in refusal(FILTER.replace("RULE", "other"), report)
+    assert "correlation rule" in refusal(
+        FILTER.replace("RULE", "32222222-2222-4222-8222-222222222222"), report
+    )
+    taken = FILTER.replace("RULE", "failure").replace(FILTER_ID, SIGMA_ID)
+    assert "is that of a rule" in refusal(taken, report)
+    assert "proposed by itself" in refusal(SIGMA + "---" + FILTER, report)
+
+
+def test_a_rule_cannot_take_the_id_of_a_filter(tmp_path: Path) -> None:
+    report = loaded(tmp_path, SIGMA, FILTER.replace("RULE", "failure"))
+    stolen = SIGMA.replace(SIGMA_ID, FILTER_ID)
+    assert "is that of a filter" in refusal(stolen, report)
+
+
+def test_a_proposal_knows_the_placeholders_of_the_rules_in_force(tmp_path: Path) -> None:
+    wanted = SIGMA.replace("{outcome: failure}", "{'user|expand': '%admins%'}")
+    assert "has no values" in refusal(wanted, loaded(tmp_path, SIGMA))
+    (tmp_path / "placeholders.yml").write_text("admins: [ann, bob]\n")
+    report = loaded(tmp_path, SIGMA)
+    trial = trial_of("x", read_proposal(wanted, report.placeholders), report)
+    assert trial.rule_id == "x"
+
+
+def envelopes(*events: dict[str, str]) -> list[Envelope]:
+    return [
+        {
+            "id": str(UUID(int=at)), "observed_time": "2026-11-01T10:00:00.000000Z",
+            "source_id": "s", "logsource": {"category": "application"}, "raw": event,
+        }
+        for at, event in enumerate(events)
+    ]  # fmt: skip
+
+
+def test_a_filter_is_tried_by_what_it_would_leave_out(tmp_path: Path) -> None:
+    other = FILTER.replace("RULE", "any").replace("34444444", "35555555").replace("backup", "test")
+    first = FILTER.replace("RULE", "failure")
+    report = loaded(tmp_path, SIGMA, other, first)
+    assert len(report.filters) == 2
+    trial = trial_of("f", read_proposal(first), report)
+    found = trial.matches(
+        envelopes(
+            {"outcome": "failure", "user": "backup"},
+            {"outcome": "failure", "user": "test"},  # another filter has it already
+            {"outcome": "failure", "user": "ann"},
+            {"outcome": "success", "user": "backup"},
+        )
+    )
+    assert trial.result(found) == {"matches": 1, "left": 1, "samples": [str(UUID(int=0))]}
