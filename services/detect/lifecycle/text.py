@@ -60,7 +60,7 @@ def fit(proposal: ProposalText, report: LoadReport) -> None:
     bears the id of a rule; or a rule that of a filter.
     """
     filters = {each.id for each in report.filters}
-    others = {each.id for each in (*report.whole, *report.correlations)}
+    others = {rule.id for rule in report.whole} | {each.id for each in report.correlations}
     proposed = proposal.filter
     if proposed is None:
         if proposal.rule_id in filters:

@@ -164,7 +164,7 @@ async def test_from_what_was_overlooked_to_a_rule_and_a_filter(cast: Cast, world
     await cast.ask("dan", f"/v1/rules/{FILTER}/retire", {"reason": "the archive is gone"})
 
     async def whole_again() -> bool:
-        return await cast.version() == whole
+        return bool(await cast.version() == whole)
 
     await until(whole_again, 30)
 
