@@ -35,12 +35,16 @@ LABEL org.opencontainers.image.title="Tocsin" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
 
-# A number that Kubernetes can check (runAsNonRoot) and that owns no file here: nothing in the image
-# can be changed from inside, with or without a read-only root. No installer stays behind.
+# A number that Kubernetes can check (runAsNonRoot) and that owns no file here but the empty
+# folder of the log store: nothing in the image can be changed from inside, with or without a read-only
+# root. No installer stays behind.
 RUN groupadd --gid 65532 tocsin \
  && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent \
       --shell /usr/sbin/nologin tocsin \
  && python -m pip uninstall --yes --root-user-action ignore pip
+
+# A new volume that is mounted here begins as this folder is: the user's, so that no root is needed.
+RUN install -d -o 65532 -g 65532 -m 0750 /var/lib/tocsin
 
 COPY --from=build /opt/tocsin /opt/tocsin
 COPY deploy/healthcheck.py /opt/tocsin/healthcheck.py

@@ -84,6 +84,13 @@ chaos: setup-dev ## the heavy doses: 80 kills under load, 2,000 mutations of the
 chaos-triage: setup-dev ## 40 kills of escalate and PostgreSQL in the middle of triage
 	@TOCSIN_TRIAGE_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/system/test_kill_triage.py $(ARGS)
 
+.PHONY: chaos-ingest chaos-power
+chaos-ingest: setup-dev ## 50 kills of ingest and NATS while four protocols pour in
+	@TOCSIN_INGEST_KILL_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/system/test_kill_ingest.py $(ARGS)
+
+chaos-power: setup-dev ## 5 simulated power cuts (an ext4 image on a loop mount), and a control that must lose
+	@TOCSIN_POWER_CUTS=5 $(BIN)/python -m pytest -q -s tests/system/test_power_cut.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup-dev ## any request to the cases API, many of them (TOCSIN_FUZZ_EXAMPLES, an operation)
 	@TOCSIN_FUZZ_EXAMPLES=$${TOCSIN_FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest -q -s \

@@ -27,7 +27,10 @@ from tocsin.prepare import Order, prepare
 from tocsin.supervisor import Child, Event, Supervisor
 from tocsin.tokens import LocalIssuer
 
-__all__ = ["LOCAL_SOURCE", "PORTS", "Stack", "StackOptions", "key_file", "nkey_seed"]
+__all__ = [
+    "LOCAL_SOURCE", "PORTS", "Stack", "StackOptions", "as_role", "authorization", "key_file",
+    "nkey_seed",
+]  # fmt: skip
 
 PORTS: Mapping[str, int] = dict(zip(SERVICES, range(8080, 8085), strict=True))
 LOCAL_SOURCE = "local"  # what `tocsin send` sends as
@@ -160,7 +163,7 @@ class Stack:
             self.home.secrets.put(key_file(name), key)
         for service, password in passwords.items():
             self.home.secrets.put(
-                f"{service}.database-url", _as_role(self._platform.dsn, service, password or "")
+                f"{service}.database-url", as_role(self._platform.dsn, service, password or "")
             )
 
     async def _start_services(self) -> None:
@@ -234,7 +237,8 @@ async def _is_ready(url: str) -> bool:
         return False
 
 
-def _as_role(admin_dsn: str, service: str, password: str) -> str:
+def as_role(admin_dsn: str, service: str, password: str) -> str:
+    """Return the address of the database for the role of *service*."""
     parts = urlsplit(admin_dsn)
     place = parts.netloc.rpartition("@")[2]
     login = f"{role_name(service)}:{quote(password, safe='')}"

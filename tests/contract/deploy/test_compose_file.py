@@ -174,6 +174,28 @@ def test_a_service_starts_from_exactly_these_variables(
     assert settings.jwks_file.is_file()
 
 
+def test_the_log_store_lies_in_a_volume_that_the_images_user_owns(project: dict[str, Any]) -> None:
+    """Without a store EVENTS is not trimmed (ADR 0013), so it is part of what is shipped."""
+    ingest = project["services"]["ingest"]
+    (volume,) = ingest["volumes"]
+    assert (volume["type"], volume["source"], volume["target"]) == (
+        "volume", "store", "/var/lib/tocsin",
+    )  # fmt: skip
+    assert "store" in project["volumes"]
+    for variable in ("TOCSIN_INGEST_STORE_URL", "TOCSIN_INGEST_STORE_CACHE_DIRECTORY"):
+        assert ingest["environment"][variable].startswith(f"{volume['target']}/")
+    # A new volume takes the owner of the folder that it is mounted over.
+    made = "install -d -o 65532 -g 65532 -m 0750 /var/lib/tocsin"
+    assert made in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_ingest_has_memory_for_its_store(project: dict[str, Any]) -> None:
+    fields = settings_of("ingest").model_fields
+    duck = fields["store_memory_mib"].default + fields["search_memory_mib"].default
+    processes = 2 * 150 + 300  # beside DuckDB's, and the doors at full load
+    assert int(project["services"]["ingest"]["mem_limit"]) >= (duck + processes) << 20
+
+
 def test_the_broker_accepts_its_configuration_with_the_generated_permissions(
     folder: Path, tmp_path: Path
 ) -> None:

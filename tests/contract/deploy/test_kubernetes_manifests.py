@@ -212,6 +212,37 @@ def test_the_preparation_migrates_before_it_bootstraps_and_knows_its_variables()
     assert "ingress" not in one(BASE, "NetworkPolicy", "prepare")["spec"]
 
 
+def store_of(objects: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the volume that ingest's store lies in, if it is one, and its container."""
+    pod = one(objects, "Deployment", "ingest")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (mount,) = [m for m in container["volumeMounts"] if m["name"] == "store"] or [None]
+    if mount is None:
+        return None, container
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "store"]
+    return volume, container
+
+
+def test_replicas_of_ingest_share_a_log_store() -> None:
+    """Every replica searches every file; without a store EVENTS is not trimmed (ADR 0013)."""
+    volume, container = store_of(BASE)
+    assert volume is not None
+    claim = one(BASE, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    assert one(BASE, "Deployment", "ingest")["spec"]["replicas"] > 1
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    given = {e["name"]: e["value"] for e in container["env"]}
+    (mount,) = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "store"]
+    assert given["TOCSIN_INGEST_STORE_URL"].startswith(f"{mount}/")
+    # The pod's user writes by its group, and the root of the container stays read-only.
+    pod = one(BASE, "Deployment", "ingest")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"] == 65532
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    fields = settings_of("ingest").model_fields
+    duck = fields["store_memory_mib"].default + fields["search_memory_mib"].default
+    limit = int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 10
+    assert limit >= duck + 2 * 150 + 300
+
+
 def test_no_secret_is_contained() -> None:
     for path in (p for p in K8S.rglob("*.y*ml") if "secrets" not in p.parts):
         assert all(d["kind"] != "Secret" for d in documents(path) if "kind" in d), path
@@ -309,6 +340,30 @@ def test_the_schema_accepts_every_rendered_object(
                 continue
             for version in KUBERNETES:
                 kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_the_log_store_of_a_trial_goes_with_its_pod(
+    rendered: dict[str, list[dict[str, Any]]],
+) -> None:
+    volume, _ = store_of(rendered["dev"])
+    assert volume is not None
+    assert set(volume) == {"name", "emptyDir"}
+    assert not [o for o in rendered["dev"] if o["kind"] == "PersistentVolumeClaim"]
+    volume, _ = store_of(rendered["prod"])
+    assert volume is not None
+    assert volume["persistentVolumeClaim"] == {"claimName": "ingest-store"}
+    one(rendered["prod"], "PersistentVolumeClaim", "ingest-store")
+
+
+def test_a_log_store_in_a_bucket_needs_no_volume_and_a_way_out(
+    rendered: dict[str, list[dict[str, Any]]],
+) -> None:
+    objects = rendered["everything"]
+    volume, container = store_of(objects)
+    assert volume is None
+    assert not [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
+    assert "TOCSIN_INGEST_STORE_URL" not in {e["name"] for e in container["env"]}  # the overlay's
+    assert egress_of(one(objects, "NetworkPolicy", "allow-store-s3")) == {("internet", 443)}
 
 
 def test_everything_rendered_is_in_the_namespace(rendered: dict[str, list[dict[str, Any]]]) -> None:
