@@ -1,11 +1,13 @@
-"""A growing file, line by line, through rotation: nothing left out, nothing told apart twice.
+"""A growing file, record by record, through rotation: nothing left out, nothing told apart twice.
+
+Records are lines (JSON or text), or what `follow_forms` knows: CSV, Zeek's TSV, journald's export.
 
 Where reading stands is written to a state file (atomically, with fsync) after the platform has
 confirmed each portion and before the next one is sent. So at most one portion is ever sent again,
 under the same ids, derived from the file's identity and the portion's offset: ingest recognises it.
 
-A file is told by device, inode and the digest of its first line: rename and create, copytruncate
-and an inode given to another file are all seen.
+A file is told by device, inode and the digest of its first line (of a table: through its first
+row): rename and create, copytruncate and an inode given to another file are all seen.
 """
 
 import hashlib
@@ -13,20 +15,25 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from io import FileIO
+from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
 
+from tocsin.follow_forms import Cut, cut, form_of
 from tocsin.reading import CHUNK_BYTES, CHUNK_ITEMS, Chunk, ReadingError
 
 __all__ = ["Follower", "Portion", "Position", "load_position", "save_position"]
 
 HEAD_BYTES = 4096
+HEADER_BYTES = 1 << 16  # the names of a table
+LONGEST_RECORD = 64 << 20
 _PACKED = (".gz", ".zst", ".bz2", ".xz")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a followed file was confirmed. *generation* counts the files that followed."""
+    """How far a followed file was confirmed. *generation* counts the files that followed; *header*
+    is where the header begins that holds at *offset* (Zeek may write another one)."""
 
     device: int
     inode: int
@@ -34,6 +41,7 @@ class Position:
     head: str
     offset: int
     generation: int
+    header: int = 0
 
     @property
     def identity(self) -> str:
@@ -85,8 +93,10 @@ class Follower:
     def __init__(self, path: Path, known: Position | None) -> None:
         self._path = path
         self._at = known
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._drained = False
+        self._form: str | None = None  # of the open file
+        self._form_is_known = False
 
     @property
     def position(self) -> Position | None:
@@ -99,6 +109,7 @@ class Follower:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._form_is_known = False
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -138,13 +149,13 @@ class Follower:
         self._begin(file)
         return True
 
-    def _begin(self, file: BinaryIO) -> None:
+    def _begin(self, file: FileIO) -> None:
         self._file = file
         status = os.fstat(file.fileno())
         generation = self._at.generation + 1 if self._at else 0
         self._at = Position(status.st_dev, status.st_ino, 0, "", 0, generation)
 
-    def _find(self, at: Position) -> BinaryIO | None:
+    def _find(self, at: Position) -> FileIO | None:
         """Return the file that was left off: under its name, the one it was rotated to, or, after
         copytruncate, its copy."""
         places = [self._path, *_rotated(self._path)]
@@ -160,6 +171,10 @@ class Follower:
             return None
         if at.head and not _head_is(file, at):  # truncated and written anew under our eyes
             return None
+        if not self._knows_form(file, last=last):
+            return None
+        if self._form is not None:
+            return self._records(at, file, self._form, last=last)
         file.seek(at.offset)
         data = file.read(CHUNK_BYTES)
         end = data.rfind(b"\n") + 1
@@ -176,6 +191,42 @@ class Follower:
         is_text = body.lstrip()[:1] != b"{"
         chunk = Chunk(at.offset, body.count(b"\n") or 1, body.rstrip(b"\r\n"), is_text)
         return Portion(chunk, f"{at.identity}:{at.offset}", replace(at, offset=at.offset + end))
+
+    def _knows_form(self, file: FileIO, *, last: bool) -> bool:
+        """Tell whether enough is there to see what kind of records the file holds."""
+        if not self._form_is_known:
+            file.seek(0)
+            head = file.read(HEAD_BYTES)
+            if not head or (b"\n" not in head and len(head) < HEAD_BYTES and not last):
+                # Bytes of a form that cannot be followed need no line's end to be known.
+                form_of(self._path, head)
+                return False
+            self._form, self._form_is_known = form_of(self._path, head), True
+        return True
+
+    def _records(self, at: Position, file: FileIO, form: str, *, last: bool) -> Portion | None:
+        header = _header(form, at, file)
+        found: Cut | None = None
+        size = CHUNK_BYTES
+        while found is None:
+            file.seek(at.offset)
+            data = file.read(size)
+            is_all = len(data) < size
+            ends = (last and is_all) or size >= LONGEST_RECORD
+            found = cut(form, data, header, first=at.offset == 0, last=ends)
+            if ends or is_all:
+                break
+            size = min(LONGEST_RECORD, 8 * size)
+        if found is None:
+            return None
+        at = at if at.head else _with_head(at, file, len(header))
+        body = b"[" + b",".join(found.records) + b"]"
+        chunk = Chunk(at.offset, len(found.records), body, False, is_array=True)
+        key = f"{at.identity}:{at.offset}"
+        after = replace(at, offset=at.offset + found.size)
+        if found.header is not None:
+            after = replace(after, header=at.offset + found.header)
+        return Portion(chunk, key, after)
 
     def _is_left(self) -> bool:
         """Tell whether nothing more will come in the open file."""
@@ -219,9 +270,10 @@ class Follower:
                 return
 
 
-def _opened(path: Path) -> BinaryIO | None:
+def _opened(path: Path) -> FileIO | None:
     try:
-        return path.open("rb")
+        # Unbuffered: what a buffer holds of the head may have been overwritten in the meantime.
+        return FileIO(path)
     except FileNotFoundError:
         return None
 
@@ -238,14 +290,26 @@ def _siblings(path: Path) -> Iterator[Path]:
             yield other
 
 
-def _with_head(at: Position, file: BinaryIO) -> Position:
+def _header(form: str, at: Position, file: FileIO) -> bytes:
+    """Return what is said of the columns before the records at *at*."""
+    file.seek(at.header)
+    lines = file.read(HEADER_BYTES).splitlines(keepends=True)
+    if form == "csv":
+        if lines and not lines[0].endswith(b"\n") and len(lines[0]) == HEADER_BYTES:
+            raise ReadingError(f"the first line names no columns within {HEADER_BYTES} bytes")
+        return b"".join(lines[:1])
+    return b"".join(takewhile(lambda line: line.startswith(b"#"), lines))
+
+
+def _with_head(at: Position, file: FileIO, header: int = 0) -> Position:
+    """Return *at* with the digest of the first line behind a *header* of so many bytes, and it."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
-    size = head.find(b"\n") + 1 or len(head)
+    size = head.find(b"\n", header) + 1 or len(head)
     return replace(at, head_bytes=size, head=hashlib.sha256(head[:size]).hexdigest())
 
 
-def _head_is(file: BinaryIO, at: Position) -> bool:
+def _head_is(file: FileIO, at: Position) -> bool:
     file.seek(0)
     head = file.read(at.head_bytes)
     return hashlib.sha256(head).hexdigest() == at.head

@@ -21,7 +21,7 @@ import zstandard
 from shared.errors import UserError
 from tocsin.formats import csv_records, evtx_records, journal_records, zeek_records
 
-__all__ = ["Chunk", "ReadingError", "chunks", "open_log"]
+__all__ = ["TABLES", "Chunk", "ReadingError", "chunks", "open_log"]
 
 CHUNK_ITEMS = 500
 CHUNK_BYTES = 1 << 20
@@ -30,7 +30,7 @@ MAX_DOCUMENT = 64 << 20
 _LOOK = 1 << 16
 _SPACE = " \t\r\n,"
 _CLOUDTRAIL = re.compile(rb'\{\s*"Records"\s*:\s*\[')
-_TABLES = (".csv", ".tsv")
+TABLES = (".csv", ".tsv")
 
 
 class ReadingError(UserError):
@@ -128,7 +128,7 @@ def _records(log: Log, head: bytes) -> Iterator[bytes] | None:
     if head.startswith(b"__CURSOR="):
         return journal_records(log.name, log.stream)
     suffixes = Path(log.name.lower()).suffixes
-    if any(suffix in _TABLES for suffix in suffixes[-2:]):
+    if any(suffix in TABLES for suffix in suffixes[-2:]):
         return csv_records(log.name, log.stream)
     return None
 

@@ -19,7 +19,7 @@ from shared.contracts.base import Contract, ContractError, Instant, Part
 __all__ = [
     "BLOCK_SUBJECT", "MAX_BLOCK_BYTES", "MAX_BLOCK_EVENTS", "REPLAY_BLOCK_SUBJECT",
     "REPLAY_ID_HEADER", "REPLAY_PURPOSE_HEADER", "Envelope", "LogSourceResumedV1",
-    "LogSourceSilentV1", "Logsource", "QuarantinedV1", "ReplayFinishedV1", "check_block",
+    "LogSourceSilentV1", "Logsource", "QuarantinedItem", "QuarantinedV1", "ReplayFinishedV1", "check_block",
     "decode_block",
 ]  # fmt: skip
 
@@ -64,8 +64,21 @@ def decode_block(headers: Mapping[str, str], body: bytes) -> list[Envelope]:
     return envelopes
 
 
+class QuarantinedItem(Part):
+    """A further item of the same request."""
+
+    cause: str
+    detail: str
+    offset: int = Field(description="index of the item in its request, from 0")
+    sha256: str
+    raw_base64: str = Field(description="the bytes as received, base64")
+    part: int = Field(0, ge=0)
+    parts: int = Field(1, ge=1)
+
+
 class QuarantinedV1(Contract):
-    """An item of an authenticated source that could not be understood, kept with its bytes."""
+    """Items of an authenticated source that could not be understood, kept with their bytes: one,
+    and under ``more`` others of the same request."""
 
     SUBJECT: ClassVar[str] = "tocsin.v1.ingest.quarantine.recorded"
 
@@ -80,6 +93,9 @@ class QuarantinedV1(Contract):
     parts: int = Field(1, ge=1)
     request_id: str
     observed_time: Instant
+    more: list[QuarantinedItem] = Field(
+        default_factory=list, description="items of the same request that stand in this message"
+    )
 
 
 class LogSourceSilentV1(Contract):

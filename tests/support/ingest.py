@@ -54,7 +54,13 @@ async def events_of(world: World) -> list[dict[str, Any]]:
 
 
 async def quarantined_of(world: World) -> list[QuarantinedV1]:
-    return [QuarantinedV1.from_json(m[2]) for m in await world.messages("QUARANTINE")]
+    """Return every item in quarantine, oldest first, as if each stood alone."""
+    messages = [QuarantinedV1.from_json(m[2]) for m in await world.messages("QUARANTINE")]
+    return [
+        each
+        for first in messages
+        for each in (first, *(first.model_copy(update=dict(item)) for item in first.more))
+    ]
 
 
 class Stored:

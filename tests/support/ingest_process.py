@@ -43,7 +43,7 @@ class IngestProcess:
     def __init__(self, root: Path, *, synced: bool = True) -> None:
         self.root, self._synced = root, synced
         # Ports of its own: who reconnects looks for the servers where they were.
-        self._ports = {f"{name}_port": claim_port(None, name) for name in ("postgres", "nats")}
+        self._ports = {name: claim_port(None, name) for name in ("postgres", "nats")}
         self.platform = self._platform()
         self.port = claim_port(None, "ingest")
         self.syslog_port = claim_port(None, "syslog")
@@ -60,11 +60,16 @@ class IngestProcess:
         return self.root / "store"
 
     def _platform(self) -> EmbeddedPlatform:
-        made = EmbeddedPlatform(self.root, authorization=authorization, **self._ports)
+        made = EmbeddedPlatform(
+            self.root,
+            authorization=authorization,
+            postgres_port=self._ports["postgres"],
+            nats_port=self._ports["nats"],
+        )
         if not self._synced:
             made.nats = EmbeddedNats(
                 self.root / "nats",
-                port=self._ports["nats_port"],
+                port=self._ports["nats"],
                 log_path=made.log_dir / "nats.log",
                 durable=False,
                 run_dir=made.run_dir,

@@ -51,6 +51,7 @@ async def pour_over_cuts(place: Path, cuts: int, *, synced: bool) -> tuple[set[s
     dice = random.Random(20261125)  # noqa: S311 - dice that guard nothing
     with loop_disk(place, IMAGE_MIB) as disk:
         async with ingest_process(disk.at / "p", synced=synced) as ingest:
+            await asyncio.to_thread(os.sync)  # an installation that has been there for a while
             shippers = Shippers(ingest)
             async with shippers.running():
                 for _ in range(cuts):

@@ -95,7 +95,7 @@ async def test_a_bad_item_goes_to_quarantine_and_spoils_no_other(
     body = b"\n".join([b'{"ok":1}', b'{"broken', b"[1]", deep, big, b'{"s":"\xff"}', b'{"ok":2}'])
     answer = (await door.post("/v1/events", content=body)).json()
     assert (answer["accepted"], answer["quarantined"]) == (2, 5)
-    kept = [QuarantinedV1.from_json(m[2]) for m in await world.messages("QUARANTINE")][-5:]
+    kept = (await quarantined_of(world))[-5:]
     assert {(k.offset, k.cause) for k in kept} == {
         (1, "unparseable"), (2, "not_an_object"), (3, "too_deep"), (4, "oversize"),
         (5, "bad_encoding"),
@@ -104,6 +104,34 @@ async def test_a_bad_item_goes_to_quarantine_and_spoils_no_other(
     listed = await door.get("/v1/quarantine", headers={"authorization": f"Bearer {token}"})
     assert {i["cause"] for i in listed.json()["items"]} >= {"unparseable", "too_deep"}
     assert all(i["request_id"] == answer["request_id"] for i in listed.json()["items"][:5])
+
+
+async def test_what_is_broken_of_one_request_shares_messages_and_is_paged_one_by_one(
+    world: World, door: httpx.AsyncClient
+) -> None:
+    before = len(await world.messages("QUARANTINE"))
+    headers = {"idempotency-key": "broken-1"}
+    body = b"\n".join(b'{"broken":%d' % n for n in range(1200))
+    for _ in range(2):  # the same request again is kept once
+        answer = (await door.post("/v1/events", content=body, headers=headers)).json()
+        assert answer["quarantined"] == 1200
+        assert len(await world.messages("QUARANTINE")) == before + 3
+    kept = (await quarantined_of(world))[-1200:]
+    assert sorted(k.offset for k in kept) == list(range(1200))
+    assert all(base64.b64decode(k.raw_base64) == b'{"broken":%d' % k.offset for k in kept)
+    token = world.token("olga", "operator")
+    seen: list[int] = []
+    query: dict[str, int] = {"limit": 450}
+    while len(seen) < 1200:
+        shown = (
+            await door.get(
+                "/v1/quarantine", params=query, headers={"authorization": f"Bearer {token}"}
+            )
+        ).json()
+        assert len(shown["items"]) == 450 or shown["next_cursor"] is None
+        seen += [item["offset"] for item in shown["items"]]
+        query["cursor"] = shown["next_cursor"]
+    assert sorted(seen[:1200]) == list(range(1200))
 
 
 async def test_repeating_a_request_with_its_key_adds_nothing(
@@ -175,7 +203,7 @@ async def test_an_item_of_any_size_is_kept_whole(world: World, door: httpx.Async
             "/v1/events", content=item, headers={"authorization": door.headers["authorization"]}
         )
         assert answer.json()["quarantined"] == 1
-    parts = [QuarantinedV1.from_json(m[2]) for m in await world.messages("QUARANTINE")][-3:]
+    parts = (await quarantined_of(world))[-3:]
     assert [(p.part, p.parts) for p in parts] == [(0, 3), (1, 3), (2, 3)]
     assert b"".join(base64.b64decode(p.raw_base64) for p in parts) == item
 

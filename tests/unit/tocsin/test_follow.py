@@ -119,6 +119,15 @@ def test_copytruncate(place: Place, away: bool) -> None:
     assert place.got == place.lines
 
 
+def test_truncated_and_grown_beyond_where_it_stood(place: Place) -> None:
+    place.write(6)
+    place.drain()
+    os.truncate(place.log, 0)
+    place.write(20)
+    place.drain()
+    assert place.got == place.lines
+
+
 def test_an_inode_given_to_another_file(place: Place) -> None:
     place.write(6)
     place.drain()

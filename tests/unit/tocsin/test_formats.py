@@ -53,7 +53,7 @@ def test_journald_export(tmp_path: Path) -> None:
         {"__CURSOR": "s", "PRIORITY": "6", "MESSAGE": "a\nb=c"},
         {"__CURSOR": "t", "X": ["1", "2", "3"]},
     ]
-    with pytest.raises(UserError, match="the file ends inside a field"):
+    with pytest.raises(UserError, match="the file ends inside the field"):
         read(tmp_path / "k", b"__CURSOR=s\nMESSAGE\n" + struct.pack("<Q", 50) + b"a")
 
 
