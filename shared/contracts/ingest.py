@@ -19,8 +19,8 @@ from shared.contracts.base import Contract, ContractError, Instant, Part
 __all__ = [
     "BLOCK_SUBJECT", "MAX_BLOCK_BYTES", "MAX_BLOCK_EVENTS", "REPLAY_BLOCK_SUBJECT",
     "REPLAY_ID_HEADER", "REPLAY_PURPOSE_HEADER", "Envelope", "LogSourceResumedV1",
-    "LogSourceSilentV1", "Logsource", "QuarantinedItem", "QuarantinedV1", "ReplayFinishedV1", "check_block",
-    "decode_block",
+    "LogSourceSilentV1", "Logsource", "QuarantinedItem", "QuarantinedV1",
+    "ReplayFinishedV1", "check_block", "decode_block",
 ]  # fmt: skip
 
 BLOCK_SUBJECT = "tocsin.v1.ingest.block.accepted"

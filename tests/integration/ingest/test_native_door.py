@@ -13,8 +13,7 @@ from services.ingest.app import create_app
 from services.ingest.settings import Settings
 from services.ingest.sources import Source
 from shared.clock import utc_now
-from shared.contracts.ingest import QuarantinedV1
-from tests.support.ingest import events_of, is_ready, make_key
+from tests.support.ingest import events_of, is_ready, make_key, quarantined_of
 from tests.support.waiting import until
 from tests.support.world import World
 
