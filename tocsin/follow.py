@@ -293,12 +293,16 @@ def _siblings(path: Path) -> Iterator[Path]:
 def _header(form: str, at: Position, file: FileIO) -> bytes:
     """Return what is said of the columns before the records at *at*."""
     file.seek(at.header)
-    lines = file.read(HEADER_BYTES).splitlines(keepends=True)
+    lines = bytes(file.read(HEADER_BYTES)).splitlines(keepends=True)
     if form == "csv":
         if lines and not lines[0].endswith(b"\n") and len(lines[0]) == HEADER_BYTES:
             raise ReadingError(f"the first line names no columns within {HEADER_BYTES} bytes")
         return b"".join(lines[:1])
-    return b"".join(takewhile(lambda line: line.startswith(b"#"), lines))
+    return b"".join(takewhile(_is_header, lines))
+
+
+def _is_header(line: bytes) -> bool:
+    return line.startswith(b"#")
 
 
 def _with_head(at: Position, file: FileIO, header: int = 0) -> Position:
@@ -323,7 +327,7 @@ def _is(path: Path, at: Position, *, same_inode: bool) -> bool:
             return False
         if status.st_size < at.offset or not path.is_file():
             return False
-        with path.open("rb") as file:
+        with FileIO(path) as file:
             return not at.head or _head_is(file, at)
     except FileNotFoundError:
         return False

@@ -43,9 +43,11 @@ def records(
     With the client's *key* a repeated request is recognised and kept once.
     """
     for first, *more in _runs(part for item in rejected for part in _parts(item)):
-        causes = (source.id, key or request_id, first.offset, first.sha256, first.part)
+        causes = [source.id, key or request_id, first.offset, first.sha256, first.part]
         if more:  # the same items again are the same message, others another one
-            causes += (digest("".join(f"{i.offset}:{i.sha256}:{i.part} " for i in more).encode()),)
+            causes.append(
+                digest(" ".join(f"{i.offset}:{i.sha256}:{i.part}" for i in more).encode())
+            )
         yield QuarantinedV1(
             event_id=derived_id("quarantine", *causes),
             occurred_at=now,
