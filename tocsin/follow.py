@@ -298,7 +298,8 @@ def _header(form: str, at: Position, file: FileIO) -> bytes:
         if lines and not lines[0].endswith(b"\n") and len(lines[0]) == HEADER_BYTES:
             raise ReadingError(f"the first line names no columns within {HEADER_BYTES} bytes")
         return b"".join(lines[:1])
-    return b"".join(takewhile(_is_header, lines))
+    said = list(takewhile(_is_header, lines))
+    return b"".join(said)
 
 
 def _is_header(line: bytes) -> bool:
