@@ -15,6 +15,7 @@ from shared.contracts.cases import (
     IncidentConfirmedV1,
     IncidentContainedV1,
     IncidentDismissedV1,
+    IncidentErasedV1,
     IncidentEscalatedV1,
     IncidentEvent,
     IncidentMergedV1,
@@ -120,6 +121,14 @@ def to_contract(incident: Incident, recorded: Recorded) -> IncidentEvent:
                 instant=event.instant,
                 supersedes=event.supersedes,
             )
+        case e.PersonalDataErased():
+            return IncidentErasedV1(
+                **common,
+                erasure_id=event.erasure_id,
+                scope=event.scope.value,
+                basis=event.basis,
+                reference=event.reference,
+            )
         case (
             e.DetectionsAttached()
             | e.SeverityProposed()
@@ -158,7 +167,8 @@ def to_contract(incident: Incident, recorded: Recorded) -> IncidentEvent:
             | e.AccessGranted()
             | e.AccessRevoked()
             | e.GlassBroken()
-            | e.PersonalDataErased()
+            | e.LegalHoldPlaced()
+            | e.LegalHoldReleased()
         ):
             return IncidentUpdatedV1(**common, event=recorded.type.removesuffix(".v1"))
         case _:

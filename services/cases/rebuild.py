@@ -77,6 +77,7 @@ async def rebuild(engine: AsyncEngine, vault: Vault) -> Rebuilt:
             raise RuntimeError(f"projected_views and VIEWS differ: {sorted(missing)}")
         revision = await writing.fetchval(_REVISION)
         destroyed = await writing.fetchval(_DESTROYED)
+        vault.destroyed()  # of the keys that it remembers some may be among those
         began = time.perf_counter()
         await writing.execute("SELECT next_views_begin()")
         try:

@@ -7,6 +7,7 @@ from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.assembly import await_v_team
+from services.escalate.erasure import erase
 from services.escalate.gate import (
     heard_scope,
     heard_severity,
@@ -29,12 +30,14 @@ from shared.contracts.cases import (
     EvidenceRecordedV1,
     IncidentClosedV1,
     IncidentDismissedV1,
+    IncidentErasedV1,
     IncidentEscalatedV1,
     IncidentEvent,
     IncidentMergedV1,
     IncidentOpenedV1,
     IncidentReopenedV1,
     IncidentUnmergedV1,
+    IncidentUpdatedV1,
     ScopeSetV1,
     SeveritySetV1,
     VTeamFormedV1,
@@ -53,7 +56,11 @@ DETECTIONS_CONSUMER = "escalate-detections"
 CASES_CONSUMER = "escalate-cases"
 NOTIFICATIONS_CONSUMER = "escalate-notifications"
 
-HOLD_PLACED = "EvidenceLegalHoldPlaced"
+# On an item of evidence, or on all of an incident.
+HOLD_PLACED: dict[str, tuple[type[EvidenceRecordedV1 | IncidentUpdatedV1], str]] = {
+    EvidenceRecordedV1.SUBJECT: (EvidenceRecordedV1, "EvidenceLegalHoldPlaced"),
+    IncidentUpdatedV1.SUBJECT: (IncidentUpdatedV1, "LegalHoldPlaced"),
+}
 
 _detections = Counter("tocsin_escalate_detections_total", "Detections grouped", ["level"])
 _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
@@ -63,6 +70,7 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
         SeveritySetV1,
         IncidentEscalatedV1,
         IncidentDismissedV1,
+        IncidentErasedV1,
         IncidentClosedV1,
         IncidentReopenedV1,
         ScopeSetV1,
@@ -143,8 +151,11 @@ class CasesHandler:
         """Handle one message; subjects that mean nothing to the gate are passed over."""
         contract = _UNDERSTOOD.get(delivery.subject)
         if contract is None:
-            if delivery.subject == EvidenceRecordedV1.SUBJECT:
-                await self._on_evidence(EvidenceRecordedV1.from_json(delivery.data))
+            if delivery.subject in HOLD_PLACED:
+                kind, name = HOLD_PLACED[delivery.subject]
+                event_ = kind.from_json(delivery.data)
+                if event_.event == name:
+                    await self._on_hold(event_)
             return
         event = contract.from_json(delivery.data)
         async with _transaction(self._engine) as connection:
@@ -153,10 +164,8 @@ class CasesHandler:
             await self._apply(connection, event)
         self._on_outgoing()
 
-    async def _on_evidence(self, event: EvidenceRecordedV1) -> None:
+    async def _on_hold(self, event: EvidenceRecordedV1 | IncidentUpdatedV1) -> None:
         """A legal hold engages legal (RT9); it stays known, since another one may be on."""
-        if event.event != HOLD_PLACED:
-            return
         async with _transaction(self._engine) as connection:
             if not await first_time(connection, CASES_CONSUMER, event.event_id):
                 return
@@ -190,6 +199,8 @@ class CasesHandler:
                 await close_group(connection, incident, now)
                 await note_over(connection, incident, over=True)
                 await end_chains(connection, incident, "incident over", now)
+            case IncidentErasedV1():
+                await erase(connection, event, now)
             case VTeamFormedV1():
                 pass  # it was only waited for
             case IncidentReopenedV1():  # its group stays closed: what comes now is new

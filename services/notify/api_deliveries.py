@@ -22,7 +22,7 @@ router = APIRouter(tags=["notifications"])
 _COLUMNS = (
     "notification_id, list_id, tenant, channel, recipients, content, template_digest, created_at,"
     " state, next_attempt_at, attempt, sent_at, proof, last_error, kind, why, supersedes,"
-    " instead_of, undeliverable_at"
+    " instead_of, undeliverable_at, content_sha256, text_erased_at"
 )
 _PAGE = text(
     f"SELECT {_COLUMNS} FROM notifications"  # noqa: S608 - a constant
@@ -112,7 +112,8 @@ async def _refuse(connection: Any, notification_id: UUID, code: str, only: str) 
     row = (await connection.execute(_ONE, {"id": notification_id})).one_or_none()
     if row is None:
         raise ProblemError(404, "not_found", "There is no such notification.")
-    unmet = {"code": code, "detail": f"It is {row.state}, by {row.channel}."}
+    erased = "; its words were erased" if row.text_erased_at else ""
+    unmet = {"code": code, "detail": f"It is {row.state}, by {row.channel}{erased}."}
     raise ProblemError(409, code, f"Only {only} is taken.", unmet=[unmet])
 
 
@@ -155,6 +156,8 @@ def _notification(row: Any, attempts: list[dict[str, Any]]) -> dict[str, Any]:
         "subject": json.loads(row.content)["subject"],
         "text": json.loads(row.content)["text"],
         "template_digest": row.template_digest,
+        "content_sha256": row.content_sha256,
+        "text_erased_at": row.text_erased_at and rfc3339(row.text_erased_at),
         "created_at": rfc3339(row.created_at),
         "state": row.state,
         "attempt": row.attempt,

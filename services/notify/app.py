@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -20,6 +21,7 @@ from services.notify.bounce_drop import BounceReader, smtp_drop
 from services.notify.consumer import DURABLE, CasesConsumer
 from services.notify.dispatcher import Dispatcher
 from services.notify.email import EmailChannel
+from services.notify.erasure import Eraser
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.migrations import HEAD
 from services.notify.obligations.alarm_clock import AlarmClock
@@ -69,7 +71,9 @@ def create_app(
                 settings.inventory_file, engine, clock, on_change=lambda: scopes.wake()
             )
             book = ObligationBook(keeper, operator, regimes)
-            cases = CasesConsumer(engine, keeper, book, clock, outbox.wake)
+            proof = timedelta(days=settings.proof_retention_days)
+            erasures = Reconciler("erasures", Eraser(engine, clock, proof).once, 3600)
+            cases = CasesConsumer(engine, keeper, book, clock, outbox.wake, erasures.wake)
             dispatcher = Dispatcher(
                 engine,
                 {
@@ -115,6 +119,7 @@ def create_app(
                     scopes.run(),
                     alarms.run(),
                     maildir.run(),
+                    erasures.run(),
                     *(worker.run() for worker in workers),
                     consume(bus, consumer(DURABLE), cases.handle),
                 ),

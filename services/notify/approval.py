@@ -24,6 +24,7 @@ from services.notify.scope import Confidence
 from services.notify.told import insert, told
 from services.notify.told import row as message_row
 from shared.cloudevents import outgoing
+from shared.contracts.cases import ERASED
 from shared.ids import derived_id
 from shared.outbox import enqueue
 from shared.problems import ProblemError
@@ -141,6 +142,8 @@ def _unmet(
         return found
     for name in missing(notice):
         no("notice_incomplete", f"The notice has no {name}.")
+    for name in (name for name, words in notice.items() if words == ERASED):
+        no("notice_erased", f"The {name} of the notice was erased; write it anew.")
     return found
 
 

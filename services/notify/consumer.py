@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.notify import incidents, ledger
 from services.notify.affected_lists import compile_list
 from services.notify.corrections import draft
+from services.notify.erasure import erase
 from services.notify.incidents import Incident, ScopeRecord
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.obligations.book import ObligationBook
@@ -24,6 +25,7 @@ from shared.contracts.cases import (
     IncidentConfirmedV1,
     IncidentContainedV1,
     IncidentDismissedV1,
+    IncidentErasedV1,
     IncidentEvent,
     IncidentMergedV1,
     IncidentReopenedV1,
@@ -46,6 +48,7 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
         IncidentConfirmedV1,
         IncidentContainedV1,
         IncidentDismissedV1,
+        IncidentErasedV1,
         IncidentMergedV1,
         IncidentReopenedV1,
         IncidentUnmergedV1,
@@ -75,9 +78,10 @@ class CasesConsumer:
         book: ObligationBook,
         clock: Clock,
         on_outgoing: Callable[[], None],
+        on_erased: Callable[[], None],
     ) -> None:
         self._engine, self._keeper, self._book = engine, keeper, book
-        self._clock, self._on_outgoing = clock, on_outgoing
+        self._clock, self._on_outgoing, self._on_erased = clock, on_outgoing, on_erased
 
     async def handle(self, delivery: Delivery) -> None:
         """Apply one message; TransientError while the database cannot be asked."""
@@ -98,6 +102,8 @@ class CasesConsumer:
                 raise TransientError(str(error)) from error
             raise
         self._on_outgoing()
+        if isinstance(event, IncidentErasedV1):
+            self._on_erased()
 
     async def compile_waiting(self) -> int:
         """Compile the lists of scopes that came before there was an inventory; return how many."""
@@ -141,6 +147,8 @@ class CasesConsumer:
             case IncidentReopenedV1():
                 # Under investigation again: nothing is signed until it is confirmed again.
                 await incidents.note(connection, event, state="open")
+            case IncidentErasedV1():
+                await erase(connection, event, self._clock())
             case ScopeSetV1():
                 await self._scope_set(connection, event)
             case _:

@@ -60,6 +60,7 @@ _AGAIN = text(
     " accepted = CASE state WHEN 'bounced' THEN '{}' ELSE accepted END, state = 'pending',"
     " undeliverable_at = NULL"
     " WHERE notification_id = :id AND state IN ('failed', 'bounced')"
+    " AND text_erased_at IS NULL"
     " RETURNING instead_of"
 )
 _HOPE = text("UPDATE notifications SET undeliverable_at = NULL WHERE notification_id = :id")
@@ -67,6 +68,7 @@ _HOPE = text("UPDATE notifications SET undeliverable_at = NULL WHERE notificatio
 _REPLAY = text(
     "UPDATE notifications SET state = 'pending', attempt = 0, next_attempt_at = :now"
     " WHERE notification_id = :id AND state = 'sent' AND channel = 'webhook'"
+    " AND text_erased_at IS NULL"
 )
 _WITHDRAW = text(
     "UPDATE notifications SET state = 'withdrawn' WHERE incident_id = :incident"

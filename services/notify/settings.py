@@ -74,6 +74,10 @@ class Settings(ServiceSettings):
     )
     webhook_ca_file: Path | None = Field(None, description="instead of the system's authorities")
 
+    # Long stop of claims in many laws; yours may differ.
+    proof_retention_days: int = Field(
+        3653, ge=1, description="how long words and recipients of what was sent outlive an erasure"
+    )
     dispatch_workers: int = Field(4, ge=1, le=64, description="messages sent at the same time")
     dispatch_interval: float = Field(1.0, gt=0, description="seconds between looks for due ones")
     lease_seconds: float = Field(60.0, ge=45, description="longer than any attempt may take")

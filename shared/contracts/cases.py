@@ -12,13 +12,16 @@ from pydantic import Field
 from shared.contracts.base import Contract, Instant, Part
 
 __all__ = [
-    "ClockSetV1", "ConfirmationRetractedV1", "ContainmentLostV1", "EvidenceRecordedV1",
+    "ERASED", "ClockSetV1", "ConfirmationRetractedV1", "ContainmentLostV1", "EvidenceRecordedV1",
     "IncidentClosedV1", "IncidentConfirmedV1", "IncidentContainedV1", "IncidentDismissedV1",
-    "IncidentEscalatedV1", "IncidentEvent", "IncidentMergedV1", "IncidentOpenedV1",
-    "IncidentReopenedV1", "IncidentSplitV1", "IncidentUnmergedV1", "IncidentUpdatedV1",
-    "LessonLearnedV1", "LogCheckpointV1", "PriorityRef", "ReviewEvent", "ReviewRecordedV1",
-    "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
+    "IncidentErasedV1", "IncidentEscalatedV1", "IncidentEvent", "IncidentMergedV1",
+    "IncidentOpenedV1", "IncidentReopenedV1", "IncidentSplitV1", "IncidentUnmergedV1",
+    "IncidentUpdatedV1", "LessonLearnedV1", "LogCheckpointV1", "PriorityRef", "ReviewEvent",
+    "ReviewRecordedV1", "Scope", "ScopeSelector", "ScopeSetV1", "SeveritySetV1", "VTeamFormedV1",
 ]  # fmt: skip
+
+ERASED = "[erased]"
+"""What stands in the place of a text that was erased, wherever it was copied to."""
 
 
 class IncidentEvent(Contract):
@@ -214,6 +217,24 @@ class ClockSetV1(IncidentEvent):
     clock: str
     instant: Instant
     supersedes: Instant | None = None
+
+
+class IncidentErasedV1(IncidentEvent):
+    """What is personal in the incident was erased: whoever copied it erases the copy, too.
+
+    It names no person: of one who was erased, only the incidents are told in which that was. All
+    of them have ended, and no copy is needed to work on. What is published again of earlier events
+    says ``[erased]``.
+    """
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.cases.incident.erased"
+
+    erasure_id: UUID = Field(description="the same in every incident that it touched")
+    scope: Literal["incident", "person"] = Field(
+        description="incident: every free text and name in it; person: what names one person"
+    )
+    basis: str = Field(description="data_subject_request, retention_ended, court_order, …")
+    reference: str = Field("", description="number in the register of whoever asked for it")
 
 
 class IncidentUpdatedV1(IncidentEvent):

@@ -28,12 +28,15 @@ def one_of_each() -> dict[str, e.Event]:
     recommended = [*contained, *given(*contained).when(command(c.AddRecommendation, SR))]
     linked = [*contained, *given(*contained).when(command(c.LinkIncident, SR))]
     hidden = [*contained, *given(*contained).when(command(c.RestrictAccess, SR))]
+    held = [*contained, *given(*contained).when(command(c.PlaceLegalHold, LG))]
     granted = [*hidden, *given(*hidden).when(command(c.GrantAccess, SR))]
     found: list[e.Event] = [
         *granted,
         *given(*granted).when(command(c.RevokeAccess, SR)),
         *given(*granted).when(command(c.LiftRestriction, SR)),
         *given(*granted).when(command(c.BreakGlass, ST)),
+        *held,
+        *given(*held).when(command(c.ReleaseLegalHold, LG)),
         *story(),
         *story(State.FALSE_POSITIVE),
         e.LoweringApproved(actor=SR, at=NOW, level=v.Severity.SEV3, reason="a test account"),

@@ -241,6 +241,8 @@ _FIELDS: dict[type[Any], dict[str, Any]] = {
     c.GrantAccess: {"person": "mia", "reason": "knows the database"},
     c.RevokeAccess: {"person": "mia", "reason": "done"},
     c.BreakGlass: {"reason": "nobody else is awake", "until": NOW + timedelta(hours=1)},
+    c.PlaceLegalHold: {"hold": "Docket 42/26", "reason": "litigation is expected"},
+    c.ReleaseLegalHold: {"hold": "Docket 42/26", "reason": "settled"},
     c.RecordFact: {
         "fact_id": UUID(int=41),
         "kind": v.FactKind.TEAM_PAGED,

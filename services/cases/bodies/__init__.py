@@ -9,6 +9,7 @@ from services.cases.bodies.access import (
 )
 from services.cases.bodies.base import Body, Who
 from services.cases.bodies.closing import AddNote, Close, DeclareNoCustomersAffected, StartReview
+from services.cases.bodies.holds import PlaceLegalHold, ReleaseLegalHold
 from services.cases.bodies.investigation import (
     AddIndicator,
     AssessIndicator,
@@ -103,4 +104,6 @@ VERBS: tuple[type[Body], ...] = (
     GrantAccess,
     RevokeAccess,
     BreakGlass,
+    PlaceLegalHold,
+    ReleaseLegalHold,
 )

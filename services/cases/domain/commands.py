@@ -457,6 +457,20 @@ class BreakGlass(_Order):
     until: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceLegalHold(_Order):
+    """Nothing of the incident or of its evidence may be erased, disposed of or given away."""
+
+    hold: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseLegalHold(_Order):
+    hold: str
+    reason: str
+
+
 Command = (
     OpenIncident
     | AttachDetections
@@ -509,4 +523,6 @@ Command = (
     | GrantAccess
     | RevokeAccess
     | BreakGlass
+    | PlaceLegalHold
+    | ReleaseLegalHold
 )

@@ -80,6 +80,7 @@ CODES = {
     "not_restricted": "the incident is not restricted: every reader sees it",
     "not_granted": "that person was not let in",
     "grant_ended": "a grant ends at an instant that is still to come",
+    "hold_unknown": "there is no such hold on the incident",
     "technique_malformed": "an ATT&CK technique reads T1110 or T1110.003",
 }  # fmt: skip
 

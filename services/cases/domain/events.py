@@ -499,6 +499,20 @@ class GlassBroken(_Fact):
     until: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegalHoldPlaced(_Fact):
+    """``hold`` is what legal calls it: a docket or matter number, never a person."""
+
+    hold: Plain
+    reason: FreeText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegalHoldReleased(_Fact):
+    hold: Plain
+    reason: FreeText
+
+
 Event = (
     IncidentOpened
     | DetectionsAttached
@@ -556,4 +570,6 @@ Event = (
     | AccessRevoked
     | GlassBroken
     | PersonalDataErased
+    | LegalHoldPlaced
+    | LegalHoldReleased
 )

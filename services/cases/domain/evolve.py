@@ -197,6 +197,11 @@ def evolve(incident: Incident, event: e.Event) -> Incident:
             return replace(incident, cleared=cleared, revoked=incident.revoked | {event.person})
         case e.PersonalDataErased():
             return incident  # what it erased is read as erased, from the first event on
+        case e.LegalHoldPlaced():
+            return replace(incident, holds=(*incident.holds, event.hold))
+        case e.LegalHoldReleased():
+            left = tuple(hold for hold in incident.holds if hold != event.hold)
+            return replace(incident, holds=left)
         case e.GlassBroken():
             cleared = {**incident.cleared, event.actor.id: event.until}
             return replace(incident, cleared=cleared)

@@ -7,6 +7,7 @@ from services.cases.domain import (
     access,
     clocks,
     closing,
+    holds,
     investigation,
     lifecycle,
     relations,
@@ -129,5 +130,9 @@ def decide(incident: Incident, command: c.Command) -> Sequence[Event]:
             return access.revoke(incident, command, check)
         case c.BreakGlass():
             return access.break_glass(incident, command, check)
+        case c.PlaceLegalHold():
+            return holds.place(incident, command, check)
+        case c.ReleaseLegalHold():
+            return holds.release(incident, command, check)
         case _:
             assert_never(command)

@@ -135,6 +135,9 @@ class Incident:
     cleared: Mapping[str, datetime | None] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
 
+    holds: tuple[str, ...] = ()
+    """Legal holds in force, by name, in the order in which they were placed."""
+
     note_ids: frozenset[UUID] = frozenset()
     fact_ids: frozenset[UUID] = frozenset()
     obligations: Mapping[UUID, Standing] = field(default_factory=dict)

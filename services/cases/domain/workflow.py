@@ -128,6 +128,9 @@ RULES: Mapping[type[c.Command], Rule] = {
     c.LiftRestriction: _rule("lift-restriction", _STANDING, _SR, _LG, _EM),
     c.GrantAccess: _rule("grant-access", _STANDING, _SR, _LG, _EM),
     c.RevokeAccess: _rule("revoke-access", _STANDING, _SR, _LG, _EM),
+    # What has ended is what erasures and disposals are about.
+    c.PlaceLegalHold: _rule("place-legal-hold", _STANDING, _LG),
+    c.ReleaseLegalHold: _rule("release-legal-hold", _STANDING, _LG),
     c.BreakGlass: _rule("break-glass", _STANDING, *_V_TEAM, _LG, _EM, _DM),
 }
 

@@ -18,6 +18,7 @@ from services.cases.evidence.edge import (
     do,
     item_at,
     roles_of,
+    under_holds,
     who_is,
 )
 from services.cases.evidence.integrity import failures, found_digest
@@ -195,7 +196,7 @@ def _add_verb(body_type: type[EvidenceBody]) -> None:
         done = await do(
             request,
             evidence_id,
-            body.order(who),
+            await under_holds(request, evidence_id, body.order(who)),
             command_id=who.command_id,
             digest=body_digest(request, body),
             expected=expected,

@@ -1,6 +1,7 @@
 """What the routes of evidence have in common: roles, the item, its store, and the answer."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -8,21 +9,25 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from services.cases.bodies.base import Who
+from services.cases.domain.incident import fold as fold_incident
 from services.cases.domain.values import Actor
 from services.cases.edge import refusals
+from services.cases.evidence.domain import commands as c
 from services.cases.evidence.domain.commands import EvidenceCommand
 from services.cases.evidence.domain.item import Item, fold
 from services.cases.evidence.domain.rules import RULES
 from services.cases.evidence.domain.vocabulary import EvidenceRole
 from services.cases.evidence.handle import Changed, UnknownEvidenceError, change
 from services.cases.evidence.store import EvidenceStore
+from services.cases.legal_holds import holds_on
+from services.cases.store import EventStore
 from shared.auth import Principal, Role
 from shared.ids import derived_id, uuid7
 from shared.problems import ProblemError
 
 __all__ = [
     "EvidenceAnswer", "answer", "as_problems", "bytes_of", "custodian", "do", "item_at", "roles_of",
-    "who_is",
+    "under_holds", "who_is",
 ]  # fmt: skip
 
 
@@ -72,6 +77,20 @@ async def item_at(request: Request, evidence_id: UUID) -> tuple[Item, int]:
     if not history.version:
         raise ProblemError(404, "not_found", "There is no such item of evidence for you.")
     return fold(history.events), history.version
+
+
+async def under_holds(
+    request: Request, evidence_id: UUID, command: EvidenceCommand
+) -> EvidenceCommand:
+    """Return *command* with the legal holds on the item's incident, if it is one that asks."""
+    if not isinstance(command, c.RequestDisposal | c.DisposeEvidence | c.ReleaseEvidence):
+        return command
+    item, _ = await item_at(request, evidence_id)
+    if item.incident_id is None:
+        return command
+    store: EventStore = request.state.store
+    incident = fold_incident((await store.read(item.incident_id)).events)
+    return replace(command, incident_holds=await holds_on(store, incident))
 
 
 def as_problems(expected: int | None) -> AbstractContextManager[None]:

@@ -1,3 +1,3 @@
 """The schema of cases; only ever expanded or contracted, never rewritten."""
 
-HEAD = "0014"
+HEAD = "0015"

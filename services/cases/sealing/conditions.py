@@ -14,10 +14,14 @@ __all__ = ["Touched", "standing_against"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """An incident in which something would be erased; ``last`` is when it last changed."""
+    """An incident in which something would be erased; ``last`` is when it last changed.
+
+    ``holds`` are the legal holds that bind it, by name.
+    """
 
     incident: Incident
     last: datetime
+    holds: Sequence[str] = ()
     items: Sequence[Item] = ()
 
 
@@ -40,6 +44,8 @@ def _of(each: Touched, now: datetime, retention: timedelta) -> Iterator[Unmet]:
             "record_retention_running",
             f"{number} is a record of an incident that has to be kept until {until:%Y-%m-%d}",
         )
+    if each.holds:
+        yield Unmet("under_hold", f"{number} is under legal hold: {', '.join(each.holds)}")
     for item in each.items:
         if item.holds:
             yield Unmet(

@@ -22,12 +22,13 @@ from services.cases.domain.vocabulary import ErasureScope, Role
 from services.cases.evidence.queries import EvidenceQueries
 from services.cases.evidence.view import item_of
 from services.cases.ledger.checkpoints import driver_of
+from services.cases.legal_holds import holds_on
 from services.cases.need_to_know import Sight
 from services.cases.projector import Projector
 from services.cases.sealing.conditions import Touched, standing_against
 from services.cases.sealing.remake import remake
 from services.cases.sealing.vault import Vault
-from services.cases.store import EventStore, VersionConflict
+from services.cases.store import EventStore, OverloadedError, VersionConflict
 from shared.ids import derived_id, uuid7
 
 __all__ = ["Basis", "Erased", "Eraser", "Nothing"]
@@ -40,7 +41,8 @@ _KEY = (
     " WHERE k.scope = $1 AND k.subject = $2 ORDER BY k.destroyed_at DESC NULLS FIRST LIMIT 1"
 )
 _USES = "SELECT stream_id FROM key_uses WHERE key_id = $1 ORDER BY stream_id"
-_ERASE = "SELECT erase_key($1, $2, $3, $4, $5, $6, $7, $8)"
+_ERASE = "SELECT erase_key_at($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_END = "SELECT coalesce(max(position), 0) FROM events"
 _UNDONE = (
     "SELECT * FROM erasures e WHERE NOT EXISTS"
     " (SELECT FROM erasures_done d WHERE d.erasure_id = e.erasure_id) ORDER BY at LIMIT 20"
@@ -106,23 +108,33 @@ class Eraser:
         if key is None:
             raise Nothing
         incident_id = subject if isinstance(subject, UUID) else None
-        incidents = await self._touched(key["key_id"], incident_id)
         if not key["alive"]:
+            incidents = await self._touched(key["key_id"], incident_id)
             await self.once()
             return Erased(
                 erasure_id=key["erasure_id"], at=key["at"], incidents=incidents, already=True
             )
-        while await self._projector.once():
-            pass  # what is under hold is asked of the views
-        if unmet := standing_against(await self._facts(incidents), now, self._retention):
-            raise NotAllowed(unmet)
         erasure_id = uuid7()
-        async with driver_of(self._engine) as driver:
-            destroyed = await driver.fetchval(
-                _ERASE, erasure_id, key["key_id"], scope.value, incident_id, actor.id,
-                basis.value, reference, now,
-            )  # fmt: skip
-        if not destroyed:  # somebody else was faster
+        for _ in range(ATTEMPTS):
+            async with driver_of(self._engine) as driver:
+                position = await driver.fetchval(_END)
+            incidents = await self._touched(key["key_id"], incident_id)
+            while await self._projector.once():
+                pass  # which evidence there is, is asked of the views
+            facts = await self._facts(incidents)
+            if unmet := standing_against([touched for touched, _ in facts], now, self._retention):
+                raise NotAllowed(unmet)
+            looked_at = {stream for _, streams in facts for stream in streams}
+            async with driver_of(self._engine) as driver:
+                outcome = await driver.fetchval(
+                    _ERASE, erasure_id, key["key_id"], scope.value, incident_id, actor.id,
+                    basis.value, reference, now, position, sorted(looked_at),
+                )  # fmt: skip
+            if outcome != "changed":  # else somebody held it, reopened it, … since it was looked at
+                break
+        else:
+            raise OverloadedError("what is to be erased changes faster than it is looked at")
+        if outcome == "gone":  # somebody else was faster
             return await self.erase(subject, actor, now, basis, reference)
         self._vault.destroyed()
         async with driver_of(self._engine) as driver:
@@ -148,16 +160,24 @@ class Eraser:
         homes = await self._sight.incidents_of(streams)
         return sorted({homes.get(stream, stream) for stream in streams})
 
-    async def _facts(self, incidents: Collection[UUID]) -> list[Touched]:
+    async def _facts(self, incidents: Collection[UUID]) -> list[tuple[Touched, list[UUID]]]:
+        """Return what may stand against it, each with the streams in which that is written."""
         found = []
         for incident_id in incidents:
             history = await self._store.read(incident_id)
             if not history.version:
                 continue
-            items = [item_of(row) for row in await self._items.of_incident(incident_id)]
-            found.append(
-                Touched(incident=fold(history.events), last=history.events[-1].at, items=items)
+            incident = fold(history.events)
+            rows = await self._items.of_incident(incident_id)
+            touched = Touched(
+                incident=incident,
+                last=history.events[-1].at,
+                holds=await holds_on(self._store, incident),
+                items=[item_of(row) for row in rows],
             )
+            others = [incident.merged_into] if incident.merged_into else []
+            evidence = [UUID(row["evidence_id"]) for row in rows]
+            found.append((touched, [incident_id, *others, *evidence]))
         return found
 
     async def _finish(self, row: Any) -> None:

@@ -191,7 +191,7 @@ class Vault:
         _bound(self._alive)
 
     def destroyed(self) -> None:
-        """Take nothing for granted any more: somebody said that a key was destroyed."""
+        """Take nothing for granted any more: somebody said that a key was destroyed, or asks."""
         self._fresh = float("-inf")
         self._alive.clear()
 

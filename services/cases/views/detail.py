@@ -234,6 +234,11 @@ def _change(known: Document, event: e.Event) -> Document:
             return {"clocks": _corrected(known["clocks"], plain)}
         case e.PersonalDataErased():
             return {"erasures": [*known.get("erasures", ()), plain]}
+        case e.LegalHoldPlaced():
+            return {"legal_holds": [*known.get("legal_holds", ()), plain]}
+        case e.LegalHoldReleased():
+            held = known.get("legal_holds", ())
+            return {"legal_holds": [one for one in held if one["hold"] != event.hold]}
         case (
             e.AccessRestricted()
             | e.RestrictionLifted()

@@ -205,6 +205,10 @@ def _sentence(document: Document, event: e.Event) -> str:
         case e.GlassBroken():
             end = msgspec.to_builtins(event.until)
             return f"{who} broke the glass to see it until {end}: {event.reason}."
+        case e.LegalHoldPlaced():
+            return f"{who} placed it under the legal hold {event.hold}: {event.reason}."
+        case e.LegalHoldReleased():
+            return f"{who} released the legal hold {event.hold}: {event.reason}."
         case e.PersonalDataErased():
             what = "everything personal" if event.scope is ErasureScope.INCIDENT else "a person"
             why = f"{event.basis} {event.reference}".replace("_", " ").strip()

@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0007"
+HEAD = "0008"

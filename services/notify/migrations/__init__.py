@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0005"
+HEAD = "0006"

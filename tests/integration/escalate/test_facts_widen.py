@@ -15,6 +15,7 @@ from shared.cloudevents import outgoing
 from shared.contracts.cases import (
     EvidenceRecordedV1,
     IncidentClosedV1,
+    IncidentUpdatedV1,
     Scope,
     ScopeSelector,
     ScopeSetV1,
@@ -100,14 +101,18 @@ async def test_a_scope_that_reaches_further_engages_its_teams(
     await until(lambda: paged(world, "2002", {"mail"}))
 
 
-async def test_rt9_a_legal_hold_engages_legal(world: World, escalate: httpx.AsyncClient) -> None:
-    incident = await begin(world, "2003")
-    hold = EvidenceRecordedV1(
+@pytest.mark.parametrize("name", ["2003", "2013"])
+async def test_rt9_a_legal_hold_engages_legal(
+    world: World, escalate: httpx.AsyncClient, name: str
+) -> None:
+    incident = await begin(world, name)
+    on_item = EvidenceRecordedV1(
         event_id=uuid7(), occurred_at=NOON, evidence_id=uuid7(), incident_id=incident, version=2,
         position=9, actor="lea", event="EvidenceLegalHoldPlaced",
     )  # fmt: skip
-    await tell(world, hold)
-    wanted = await until(lambda: asked(world, "2003"))
+    on_all = IncidentUpdatedV1(**about(name, 9), event="LegalHoldPlaced")
+    await tell(world, on_item if name == "2003" else on_all)
+    wanted = await until(lambda: asked(world, name))
     assert set(wanted) == {"legal"}
     assert (wanted["legal"].routing_rules, wanted["legal"].required) == (["RT9"], True)
 

@@ -70,6 +70,7 @@ def test_every_public_contract_of_the_story_appears() -> None:
     }
     aside = {
         cases.IncidentDismissedV1,
+        cases.IncidentErasedV1,
         cases.IncidentMergedV1,
         cases.IncidentUnmergedV1,
         cases.IncidentSplitV1,
@@ -80,6 +81,15 @@ def test_every_public_contract_of_the_story_appears() -> None:
     }
     assert {type(c) for c in told()} == public - aside
     assert {type(contract_of(x)) for x in one_of_each().values()} == public
+
+
+def test_an_erasure_is_told_without_a_word_of_what_was_erased() -> None:
+    told_ = contract_of(one_of_each()["PersonalDataErased.v1"])
+    assert isinstance(told_, cases.IncidentErasedV1)
+    assert (told_.scope, told_.basis) == ("person", "data_subject_request")
+    assert told_.model_dump().keys() - cases.IncidentEvent.model_fields.keys() == {
+        "erasure_id", "scope", "basis", "reference",
+    }  # fmt: skip
 
 
 def test_a_confirmation_carries_what_starts_the_clocks() -> None:

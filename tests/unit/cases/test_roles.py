@@ -66,7 +66,10 @@ MAY: dict[Role, tuple[set[str], set[str], set[str]]] = {
     ),
     Role.SUBJECT_MATTER_EXPERT: (TEAM, REVIEWING, set()),
     Role.LEGAL: (
-        {"reopen", "break-glass"} | NOTES | CLOCKS | ACCESS,
+        {"reopen", "break-glass", "place-legal-hold", "release-legal-hold"}
+        | NOTES
+        | CLOCKS
+        | ACCESS,
         ITEMS | {"record-lesson"},
         {"place-legal-hold", "release-legal-hold", "accept-loss"},
     ),

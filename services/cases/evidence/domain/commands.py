@@ -100,18 +100,26 @@ class SetRetention(_Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseEvidence(_Order):
+    """``incident_holds``: legal holds on the incident that it belongs to, by name."""
+
     to_person: str
     purpose: str
+    incident_holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDisposal(_Order):
+    """``incident_holds``: as of `ReleaseEvidence`."""
+
     reason: str
+    incident_holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisposeEvidence(_Order):
-    """The second person's word."""
+    """The second person's word; ``incident_holds``: as of `ReleaseEvidence`."""
+
+    incident_holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ def decide(item: Item, command: c.EvidenceCommand) -> Sequence[e.EvidenceEvent]:
         case c.ReleaseEvidence():
             check.text(command.purpose, "purpose_missing")
             check.text(command.to_person, "same_custodian")
-            check.need(not item.holds, "under_hold")
+            _not_held(item, command, check)
             check.need(item.retention is not None, "retention_missing")
             check.settle()
             return [
@@ -295,10 +295,17 @@ def _retain(
     ]
 
 
+def _not_held(
+    item: Item, command: c.RequestDisposal | c.DisposeEvidence | c.ReleaseEvidence, check: _Check
+) -> None:
+    """A hold on an item binds it, one on its incident binds all items of that (R30c)."""
+    own, of_all = ", ".join(item.holds), ", ".join(command.incident_holds)
+    check.need(not own, "under_hold", f"the item is under legal hold: {own}")
+    check.need(not of_all, "under_hold", f"its incident is under legal hold: {of_all}")
+
+
 def _disposable(item: Item, command: c.RequestDisposal | c.DisposeEvidence, check: _Check) -> None:
-    check.need(
-        not item.holds, "under_hold", f"the item is under legal hold: {', '.join(item.holds)}"
-    )
+    _not_held(item, command, check)
     check.need(item.retention is not None, "retention_missing")
     if item.retention:
         check.need(

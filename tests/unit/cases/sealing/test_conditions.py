@@ -52,6 +52,15 @@ def test_holds_and_retention_of_evidence_are_all_named() -> None:
     ]  # fmt: skip
 
 
+def test_a_hold_on_the_incident_is_named() -> None:
+    touched = Touched(
+        incident=fold(story(State.FALSE_POSITIVE)), last=ENDED, holds=("Docket 1", "Docket 2")
+    )
+    (unmet,) = standing_against([touched], NOW, YEARS)
+    assert unmet.code == "under_hold"
+    assert unmet.detail.endswith("is under legal hold: Docket 1, Docket 2")
+
+
 def test_what_is_disposed_or_was_never_collected_hinders_nobody() -> None:
     gone = Item(state=EvidenceState.DISPOSED, retention=until(NOW + timedelta(days=1)))
     promised = Item(state=EvidenceState.REGISTERED)
