@@ -51,7 +51,8 @@ def waiting(document: Document) -> Iterator[Wait]:
                 what=row["text"],
                 since=_instant(row["at"]),
                 roles=(_LG, _IC) if decided else (_LG,),
-                due=_instant(row["data"]["due_at"]),
+                # Of what was erased nobody knows any more when it is due; notify does.
+                due=_instant(row["data"]["due_at"]) if "due_at" in row["data"] else None,
             )
     if State(document["state"]) in TERMINAL:
         return

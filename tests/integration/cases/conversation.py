@@ -9,7 +9,7 @@ import httpx
 from shared.clock import rfc3339, utc_now
 from tests.support.world import World
 
-__all__ = ["People"]
+__all__ = ["TEAM", "People"]
 
 TEAM = [
     {"person": "rita", "kind": "security_response"},

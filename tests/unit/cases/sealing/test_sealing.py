@@ -16,7 +16,7 @@ from services.cases.domain import events as e
 from services.cases.domain.incident import fold
 from services.cases.domain.personal import person_of
 from services.cases.domain.values import Detection, Entity
-from services.cases.domain.vocabulary import FactKind
+from services.cases.domain.vocabulary import FactKind, Standing
 from services.cases.sealing.box import BOXES, AlteredBoxError, box_keys
 from services.cases.sealing.kek import Keks, WrongKekError, load_keks
 from services.cases.sealing.leaves import ERASED, SEALED, leaves, undeclared
@@ -25,6 +25,7 @@ from services.cases.views.detail import project
 from services.cases.views.listing import summarise
 from services.cases.views.searchable import searchable
 from services.cases.views.timeline import entry
+from services.cases.views.waiting import waiting
 from shared.settings import SettingsError
 from tests.support.evidence import one_of_each as evidence_of_each
 from tests.support.golden_events import one_of_each
@@ -96,10 +97,17 @@ def test_a_whole_story_folds_without_its_keys() -> None:
 
 
 def test_what_was_erased_can_still_be_shown() -> None:
-    """Every event and every kind of fact, after a whole story, without a key."""
+    """Every event and every kind of fact, after a whole story, without a key.
+
+    An obligation that is still owed is, too: only when it is due went with its data.
+    """
     fact = EACH["FactRecorded.v1"]
     assert isinstance(fact, e.FactRecorded)
     facts = [replace(fact, kind=kind, fact_id=UUID(int=n)) for n, kind in enumerate(FactKind)]
+    facts += [
+        replace(f, fact_id=UUID(int=100 + n), subject_id=UUID(int=7), standing=Standing.OVERDUE)
+        for n, f in enumerate(facts)
+    ]
     document = None
     each = list(one_of_each().values())
     for n, event in enumerate([*story(), *facts, *each], start=1):
@@ -117,6 +125,9 @@ def test_what_was_erased_can_still_be_shown() -> None:
         assert entry(document, recorded)["sentence"]
         assert searchable(document)
         assert summarise(document)["title"] == ERASED
+        owed = [wait for wait in waiting(document) if wait.kind == "obligation"]
+        assert [wait.due for wait in owed] == [None] * len(owed)
+    assert owed
 
 
 def test_a_person_is_erased_and_the_rest_stays() -> None:
