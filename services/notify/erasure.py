@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notify import incidents
+from services.notify.draft_erasure import blot_drafts
 from shared.clock import Clock
 from shared.contracts.cases import ERASED, IncidentErasedV1
 
@@ -105,13 +106,14 @@ class Eraser:
     async def once(self) -> int:
         """Take the next messages; return how many it was."""
         now = self._clock()
-        values = {"kept_since": now - self._proof, "n": BATCH}
+        values: dict[str, Any] = {"kept_since": now - self._proof, "n": BATCH}
         async with self._engine.begin() as connection:
             await connection.execute(_STATEMENTS, {"erased": ERASED})
             rows = (await connection.execute(_MESSAGES, values)).all()
             for row in rows:
                 await _take(connection, row, now)
-        return len(rows)
+            drafts = await blot_drafts(connection, now, values["kept_since"])
+        return len(rows) + drafts
 
 
 async def _take(connection: AsyncConnection, row: Any, now: datetime) -> None:

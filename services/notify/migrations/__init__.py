@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0006"
+HEAD = "0007"

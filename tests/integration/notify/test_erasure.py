@@ -8,11 +8,14 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 from services.notify.erasure import Eraser
+from shared.clock import rfc3339
 from shared.contracts.cases import IncidentClosedV1, IncidentErasedV1, IncidentEvent
 from shared.ids import uuid7
 from tests.integration.notify.stage import Stage, confirmed, scoped, told_by_cases
+from tests.integration.notify.test_obligation_steps import _do, _one
 from tests.support.waiting import until
 from tests.support.world import World
 
@@ -197,3 +200,42 @@ async def test_an_erased_notice_is_not_signed_and_a_person_is_no_matter_of_notif
         await stage.say(confirmed(uuid7()), erased(uuid7()))  # unknown here: nothing to do
         again = await desk.approve(listed["list_id"])
         assert {u["code"] for u in again.json()["unmet"]} == {"notice_erased"}
+
+
+async def test_a_superseded_draft_goes_at_once_and_one_that_was_handed_in_with_its_proof(
+    stage: Stage,
+) -> None:
+    incident, now = uuid7(), stage.clock()
+    times: dict[str, Any] = {"aware_at": now - timedelta(hours=2), "confirmed_at": now}
+    async with stage.running() as desk:
+        await stage.say(confirmed(incident, **times))
+        found = await _one(desk, incident, "gdpr_33_1", "initial")
+        path = f"/v1/obligations/{found['obligation_id']}"
+        for words in ("Marvin was seen", "Marvin was told of"):
+            content = dict.fromkeys(found["content"], words)
+            drafted = await _do(desk, path, "draft", {"content": content}, "iris", "legal")
+            assert drafted.status_code == 200, drafted.text
+        await _do(desk, path, "approve", None, "lena", "legal")
+        body = {"submitted_at": rfc3339(stage.clock()), "reference": "DPA-79"}
+        handed_in = await _do(desk, path, "submit", body, "lena", "legal")
+        assert handed_in.status_code == 200, handed_in.text
+        await stage.say(erased(incident))
+
+        async def superseded() -> bool:
+            return "Marvin was seen" not in await everything(stage.world)
+
+        await until(superseded)
+        kept = await desk.get(path)
+        assert set(kept["draft"].values()) == {"Marvin was told of"}
+        engine = stage.world.engine("notify")
+        later = Eraser(engine, lambda: stage.clock() + PROOF + timedelta(days=1), PROOF)
+        while await later.once():
+            pass
+        assert "Marvin" not in await everything(stage.world)
+        after = await desk.get(path)
+        assert set(after["draft"].values()) == {"[erased]"}
+        same = ("stage", "missing", "reference", "due_at")
+        assert [after.get(n) for n in same] == [kept.get(n) for n in same]
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with engine.begin() as connection:
+                await connection.exec_driver_sql("UPDATE obligation_steps SET detail = '{}'")

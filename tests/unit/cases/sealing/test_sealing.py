@@ -25,7 +25,7 @@ from services.cases.views.detail import project
 from services.cases.views.listing import summarise
 from services.cases.views.searchable import searchable
 from services.cases.views.timeline import entry
-from services.cases.views.waiting import waiting
+from services.cases.views.waiting import Wait, waiting
 from shared.settings import SettingsError
 from tests.support.evidence import one_of_each as evidence_of_each
 from tests.support.golden_events import one_of_each
@@ -108,7 +108,7 @@ def test_what_was_erased_can_still_be_shown() -> None:
         replace(f, fact_id=UUID(int=100 + n), subject_id=UUID(int=7), standing=Standing.OVERDUE)
         for n, f in enumerate(facts)
     ]
-    document = None
+    document, owed = None, list[Wait]()
     each = list(one_of_each().values())
     for n, event in enumerate([*story(), *facts, *each], start=1):
         found = cast("e.Event", opened(sealed(event), dict.fromkeys(keys_of(event))))
