@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -53,13 +53,17 @@ _USE = (
 log = structlog.get_logger()
 
 _Place = tuple[str, bytes]  # scope and subject as they are stored
+_Held = tuple[str, bytes | None]  # a key's id, and the key unless it was destroyed
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Vault:
     """Knows the data keys of one database; ``looks`` counts the questions it has asked there."""
 
-    def __init__(self, engine: AsyncEngine, keks: Keks) -> None:
-        self._engine, self.keks = engine, keks
+    def __init__(self, engine: AsyncEngine, keks: Keks, remembered: int = REMEMBERED) -> None:
+        """*remembered*: how many keys; those that were not used for longest are forgotten."""
+        self._engine, self.keks, self._most = engine, keks, remembered
         self._keys: OrderedDict[str, bytes | None] = OrderedDict()
         self._alive: OrderedDict[_Place, str] = OrderedDict()
         self._used: OrderedDict[tuple[str, UUID], None] = OrderedDict()
@@ -103,24 +107,30 @@ class Vault:
                 return await self.keys(ids, own, now=now)
         wanted = set(ids)
         await self._forget(driver, FRESH if not now else 0)
-        if missing := [key_id for key_id in wanted if key_id not in self._keys]:
+        found = {key_id: _used(self._keys, key_id) for key_id in wanted if key_id in self._keys}
+        if missing := wanted - found.keys():
             self.looks += 1
-            for row in await driver.fetch(_LOOK, missing):
-                self._remember(row)
-        try:
-            return {key_id: self._keys[key_id] for key_id in wanted}
-        except KeyError as error:
-            raise AlteredBoxError(f"there is no data key {error.args[0]}, nor ever was") from error
+            for row in await driver.fetch(_LOOK, list(missing)):
+                found[str(row["key_id"])] = self._remember(row)
+        if missing := wanted - found.keys():
+            raise AlteredBoxError(f"there is no data key {min(missing)}, nor ever was")
+        return found
 
     def _remember(self, row: Any) -> bytes | None:
         key_id = str(row["key_id"])
-        if key_id not in self._keys:
-            key = None
-            if row["wrapped"] is not None:
-                key = self.keks.unwrap(row["kek"], row["wrapped"], key_id.encode())
-            self._keys[key_id] = key
-        _bound(self._keys)
-        return self._keys[key_id]
+        if key_id in self._keys:  # destroyed, perhaps, since the row was read
+            return _used(self._keys, key_id)
+        key = None
+        if row["wrapped"] is not None:
+            key = self.keks.unwrap(row["kek"], row["wrapped"], key_id.encode())
+        self._keep(self._keys, key_id, key)
+        return key
+
+    def _keep(self, known: OrderedDict[K, V], key: K, value: V) -> None:
+        known[key] = value
+        known.move_to_end(key)
+        while len(known) > self._most:
+            known.popitem(last=False)
 
     async def _forget(self, driver: Any, age: float) -> None:
         """Forget the keys that were destroyed, unless that was looked up *age* seconds ago."""
@@ -155,22 +165,32 @@ class Vault:
         places: dict[Subject, _Place] = {INCIDENT: ("incident", incident_id.bytes)}
         places |= {name: ("person", blind(index, name)) for name in names}
         async with _lazily(self._engine) as connect:
-            if any(self._keys.get(self._alive.get(place, "")) is None for place in places.values()):
-                await self._find_or_make(await connect(), list(places.values()))
-            found = {name: self._alive[place] for name, place in places.items()}
-            uses = [(found[name], stream_id) for name in names]
+            found = self._known(places.values())
+            if found is None:
+                found = await self._find_or_make(await connect(), list(places.values()))
+            uses = [(found[places[name]][0], stream_id) for name in names]
             if new := [use for use in uses if use not in self._used]:
                 driver = await connect()
                 await driver.execute(_USE, [UUID(k) for k, _ in new], [s for _, s in new])
-                self._used.update(dict.fromkeys(new))
-                _bound(self._used)
-        held = {name: (key_id, self._keys[key_id]) for name, key_id in found.items()}
+                for use in new:
+                    self._keep(self._used, use, None)
+        held = {name: found[place] for name, place in places.items()}
         return {name: (key_id, key) for name, (key_id, key) in held.items() if key is not None}
 
-    async def _find_or_make(self, driver: Any, places: list[_Place]) -> None:
-        """Have the living key of each of *places*; two who make one at once get the same."""
-        await self._find(driver, places)
-        if missing := [place for place in places if place not in self._alive]:
+    def _known(self, places: Iterable[_Place]) -> dict[_Place, _Held] | None:
+        """Return the living keys of *places*, None unless all of them are remembered."""
+        found: dict[_Place, _Held] = {}
+        for place in places:
+            key_id = self._alive.get(place)
+            if key_id is None or self._keys.get(key_id) is None:
+                return None
+            found[place] = _used(self._alive, place), _used(self._keys, key_id)
+        return found
+
+    async def _find_or_make(self, driver: Any, places: list[_Place]) -> dict[_Place, _Held]:
+        """Return the living key of each of *places*; two who make one at once get the same."""
+        found = await self._find(driver, places)
+        if missing := [place for place in places if place not in found]:
             keys = [(uuid7(), os.urandom(KEY_BYTES)) for _ in missing]
             await driver.execute(
                 _MAKE,
@@ -180,15 +200,18 @@ class Vault:
                 [self.keks.current for _ in keys],
                 [self.keks.wrap(key, str(key_id).encode()) for key_id, key in keys],
             )
-            await self._find(driver, missing)
+            found |= await self._find(driver, missing)
+        return found
 
-    async def _find(self, driver: Any, places: list[_Place]) -> None:
+    async def _find(self, driver: Any, places: list[_Place]) -> dict[_Place, _Held]:
         self.looks += 1
         scopes, subjects = [scope for scope, _ in places], [subject for _, subject in places]
+        found: dict[_Place, _Held] = {}
         for row in await driver.fetch(_ALIVE, scopes, subjects):
-            self._remember(row)
-            self._alive[row["scope"], bytes(row["subject"])] = str(row["key_id"])
-        _bound(self._alive)
+            place, key_id = (row["scope"], bytes(row["subject"])), str(row["key_id"])
+            found[place] = key_id, self._remember(row)
+            self._keep(self._alive, place, key_id)
+        return found
 
     def destroyed(self) -> None:
         """Take nothing for granted any more: somebody said that a key was destroyed, or asks."""
@@ -200,8 +223,7 @@ class Vault:
         if self._index is None:
             place = ("index", _INDEX)
             async with driver_of(self._engine) as driver:
-                await self._find_or_make(driver, [place])
-            self._index = self._keys[self._alive[place]]
+                self._index = (await self._find_or_make(driver, [place]))[place][1]
         return self._index or b""
 
     async def digest(self, digest: str) -> str:
@@ -218,9 +240,10 @@ def blind(index: bytes, name: str) -> bytes:
     return hmac.digest(index, name.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
-def _bound(known: OrderedDict[Any, Any]) -> None:
-    while len(known) > REMEMBERED:
-        known.popitem(last=False)
+def _used(known: OrderedDict[K, V], key: K) -> V:
+    """Return what is *known* of *key*; it is forgotten later than what is not asked for."""
+    known.move_to_end(key)
+    return known[key]
 
 
 @asynccontextmanager

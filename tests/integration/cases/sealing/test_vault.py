@@ -106,6 +106,23 @@ async def test_a_page_of_many_incidents_costs_one_look(world: World) -> None:
     assert vault.looks - looks == made  # a key that is known costs nothing
 
 
+async def test_more_keys_than_are_remembered(world: World) -> None:
+    """What a page needs is opened, however little room there is for it in memory."""
+    engine, streams = world.engine("cases"), [uuid7() for _ in range(8)]
+    vault = Vault(engine, load_keks(world.master_key_file), remembered=3)
+    store = PostgresStore(engine, vault)
+    start = (await sql(world, "SELECT position FROM cases.log_head"))[0]["position"]
+    for version, text in enumerate(("first", "second", "third")):
+        for stream in streams:
+            await append(store, stream, note(text), expected=version)
+    for _ in range(2):
+        found = await store.after(start, 100)
+        texts = [r.event.text for r in found if isinstance(r.event, e.NoteAdded)]
+        assert texts == ["first"] * 8 + ["second"] * 8 + ["third"] * 8
+    with pytest.raises(AlteredBoxError, match="nor ever was"):
+        await vault.keys([str(uuid7())])
+
+
 async def test_two_who_make_a_key_at_once_get_the_same(world: World) -> None:
     engine, incident = world.engine("cases"), uuid7()
     vaults = [stranger(engine, world) for _ in range(6)]
