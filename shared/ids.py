@@ -5,7 +5,9 @@ import secrets
 import time
 from uuid import UUID, uuid5
 
-__all__ = ["derived_id", "jitter", "new_secret", "seed", "uuid7", "uuid7_texts"]
+__all__ = [
+    "derived_id", "jitter", "new_hex_key", "new_secret", "seed", "uuid7", "uuid7_texts",
+]  # fmt: skip
 
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562, §4.1
 _NAMESPACE = UUID("6f1a3f0e-5b0b-5d55-9a5e-70c51a000001")
@@ -39,6 +41,11 @@ def derived_id(kind: str, *causes: object) -> UUID:
 def new_secret(size: int = 32) -> str:
     """Return *size* random bytes as URL-safe text."""
     return secrets.token_urlsafe(size)
+
+
+def new_hex_key() -> str:
+    """Return 128 random bits as 32 small digits and letters: what a mail address can carry."""
+    return secrets.token_hex(16)
 
 
 def seed(bits: int) -> int:

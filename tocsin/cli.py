@@ -18,6 +18,7 @@ from shared.identity import Role
 from shared.topology import IDENTITIES, SERVICES
 from tocsin.home import DEFAULT_HOME
 from tocsin.oncall import app as oncall_app
+from tocsin.reports import app as reports_app
 from tocsin.scan.form import Form
 
 __all__ = ["app", "main"]
@@ -87,7 +88,7 @@ def up(
         random_ports=random_ports,
         database_url=os.environ.get("TOCSIN_DATABASE_URL"),
         nats_url=os.environ.get("TOCSIN_NATS_URL"),
-        environment={**_rules(rules), **_inventory(home, inventory)},
+        environment={**_rules(rules), **_inventory(home, inventory), **_doors(home)},
         say=lambda line: console.print(f"[dim]{line}[/]", highlight=False),
     )
     _run(run_up(options, console))
@@ -106,6 +107,13 @@ def _inventory(home: Path, given: Path | None) -> dict[str, str]:
         raise CommandError(f"{given} is no file")
     path = given or home / "inventory.yml"
     return {"TOCSIN_NOTIFY_INVENTORY_FILE": str(path.resolve())} if path.is_file() else {}
+
+
+def _doors(home: Path) -> dict[str, str]:
+    path = home / "doors.yml"
+    if os.environ.get("TOCSIN_ESCALATE_DOORS_FILE") or not path.is_file():
+        return {}
+    return {"TOCSIN_ESCALATE_DOORS_FILE": str(path.resolve())}
 
 
 @app.command()
@@ -508,6 +516,7 @@ def verify(
 
 
 app.add_typer(oncall_app, name="oncall")
+app.add_typer(reports_app, name="reports")
 rules_app = typer.Typer(
     help="Detection rules: test, check, coverage, import, backtest.", no_args_is_help=True
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,14 +34,17 @@ def check(
     directory: Annotated[Path | None, typer.Argument(help="A directory of teams.")] = None,
     routing: Annotated[Path | None, typer.Option(help="Rules of whom to engage.")] = None,
     paging: Annotated[Path | None, typer.Option(help="Escalation policies.")] = None,
+    doors: Annotated[Path | None, typer.Option(help="Doors of other tools and mail.")] = None,
 ) -> None:
     """Read files as escalate would; what is wrong is said with its line, exit code 1."""
     from services.escalate.directory import load_directory
+    from services.escalate.doors.register import load_doors
     from services.escalate.oncall.paging_file import load_paging
     from services.escalate.routing_file import load_routing
 
     given: list[tuple[Path | None, Callable[[Path], object]]] = [
         (directory, load_directory), (routing, load_routing), (paging, load_paging),
+        (doors, partial(load_doors, verified=True)),
     ]  # fmt: skip
     if not any(path for path, _ in given):
         raise UserError("Name a file to check.")

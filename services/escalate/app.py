@@ -17,6 +17,8 @@ from services.escalate.consumer import (
     DetectionHandler,
 )
 from services.escalate.doors import api as doors_api
+from services.escalate.doors.imap import ImapDoor
+from services.escalate.doors.letters import Letters
 from services.escalate.doors.maildir import Maildir
 from services.escalate.doors.register import DoorBook, load_doors
 from services.escalate.extension import extend_one
@@ -32,7 +34,7 @@ from services.escalate.oncall.undelivered import UNDELIVERABLE_CONSUMER, Undeliv
 from services.escalate.paging import LogChannel, Pager
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.proposal import Policies
-from services.escalate.settings import Settings, load_policies
+from services.escalate.settings import Settings, load_policies, mailbox_of
 from services.escalate.silence import SilenceWatch
 from services.escalate.sources import SOURCES_CONSUMER, SourcesHandler
 from services.escalate.state import State
@@ -59,8 +61,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """Return the escalate service; SettingsError when it lacks what it cannot do without."""
     database_url = require(settings, "database_url")
     policies = load_policies(settings)
+    mailbox = mailbox_of(settings)
     try:
-        doors = DoorBook(load_doors(settings.doors_file))
+        verified = settings.mail_authserv_id is not None
+        doors = DoorBook(load_doors(settings.doors_file, verified=verified))
     except UserError as error:
         raise SettingsError(str(error)) from error
 
@@ -139,10 +143,15 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 clock,
                 went_out,
             )
+            letters = Letters(
+                engine, desk, doors, clock, went_out, settings.mail_authserv_id
+            )  # fmt: skip
             mails = []
             if settings.maildir is not None:
-                maildir = Maildir(settings.maildir, engine, desk, doors, clock, went_out)
-                mails.append(Reconciler("maildir", maildir.once, 2.0).run())
+                mails.append(Reconciler("maildir", Maildir(settings.maildir, letters).once, 2.0))
+            if mailbox is not None:
+                door = ImapDoor(mailbox, letters)
+                mails.append(Reconciler("imap", door.once, settings.imap_seconds))
             on_detection = DetectionHandler(
                 engine, in_force, log_channel.name, clock, went_out, extensions.wake
             )
@@ -168,7 +177,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 unacknowledged.run(),
                 unset.run(),
                 Reconciler("v-teams", assembly.once, 1.0).run(),
-                *mails,
+                *(mail.run() for mail in mails),
                 Reconciler("policies", look_at_policies, 2.0).run(),
                 Reconciler("files", files.look, 1.0).run(),
                 Reconciler("snoozes", wake, 1.0).run(),

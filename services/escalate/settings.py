@@ -16,9 +16,10 @@ from services.escalate.proposal import Policies
 from services.escalate.routing_file import SHIPPED_ROUTING, load_routing
 from shared.egress import AllowList
 from shared.errors import UserError
-from shared.settings import ServiceSettings, SettingsError
+from shared.mailbox import MailboxPlace
+from shared.settings import ServiceSettings, SettingsError, require
 
-__all__ = ["Settings", "load_policies"]
+__all__ = ["Settings", "load_policies", "mailbox_of"]
 
 LEVELS = frozenset({"SEV0", "SEV1", "SEV2", "SEV3", "SEV4"})
 
@@ -89,6 +90,19 @@ class Settings(ServiceSettings):
     maildir: Path | None = Field(
         None, description="a Maildir that a mail server delivers reports to"
     )
+    imap_host: str | None = Field(None, description="where a mailbox of reports is read")
+    imap_port: int = Field(993, ge=1, le=65535, description="143 with `starttls`")
+    imap_security: Literal["tls", "starttls", "none"] = Field(
+        "tls", description="`tls`, `starttls`, or `none` for a server on this machine"
+    )
+    imap_ca_file: Path | None = Field(None, description="instead of the system's authorities")
+    imap_user: str | None = Field(None, description="who reads the mailbox")
+    imap_password: SecretStr | None = Field(None, description="of that user")
+    imap_folder: str = Field("INBOX", description="what was read moves to Taken or Refused")
+    imap_seconds: float = Field(30, ge=1, le=3600, description="time between looks at the mailbox")
+    mail_authserv_id: str | None = Field(
+        None, description="our own mail server's name in Authentication-Results (RFC 8601)"
+    )
     directory_file: Path | None = Field(None, description="services, tiers, teams; None: shipped")
     severity_policy_file: Path | None = Field(None, description="None: the shipped policy")
     priority_policy_file: Path | None = Field(None, description="None: the shipped policy")
@@ -132,3 +146,20 @@ def load_policies(settings: Settings) -> Policies:
         )
     except UserError as error:
         raise SettingsError(str(error)) from error
+
+
+def mailbox_of(settings: Settings) -> MailboxPlace | None:
+    """Return the mailbox of reports; SettingsError if it is named and nobody who may read it."""
+    if settings.imap_host is None:
+        return None
+    if settings.imap_user is None:
+        raise SettingsError("TOCSIN_ESCALATE_IMAP_USER is not set")
+    return MailboxPlace(
+        host=settings.imap_host,
+        port=settings.imap_port,
+        security=settings.imap_security,
+        user=settings.imap_user,
+        password=require(settings, "imap_password"),
+        folder=settings.imap_folder,
+        ca_file=settings.imap_ca_file,
+    )

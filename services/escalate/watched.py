@@ -29,7 +29,7 @@ def watched_files(settings: Settings, book: PolicyBook, doors: DoorBook) -> list
         return read
 
     def read_doors(path: Path) -> Callable[[], None]:
-        found = load_doors(path)
+        found = load_doors(path, verified=settings.mail_authserv_id is not None)
         return lambda: doors.put(found)
 
     wanted = (

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from services.escalate.doors.letters import MOST_BYTES, Letters
 from services.escalate.doors.maildir import Maildir
 from services.escalate.doors.register import DoorBook, parse_doors
 from services.escalate.support.desk import Desk
@@ -52,7 +53,9 @@ def mail(subject: str, *, key: str = KEY, text: str = "I found a hole.", html: s
 @pytest_asyncio.fixture(loop_scope="session")
 async def box(world: World, tmp_path: Path) -> AsyncIterator[Maildir]:
     desk = Desk(lambda: POLICIES, "log", timedelta(minutes=15))
-    yield Maildir(tmp_path, world.engine("escalate"), desk, DoorBook(DOORS), utc_now, lambda: None)
+    doors = DoorBook(DOORS)
+    letters = Letters(world.engine("escalate"), desk, doors, utc_now, lambda: None)
+    yield Maildir(tmp_path, letters)
 
 
 def drop(folder: Path, name: str, raw: bytes) -> None:
@@ -101,7 +104,7 @@ async def test_what_is_no_report_is_put_aside(
     drop(tmp_path, "empty", b"")
     drop(tmp_path, "noise", bytes(range(256)) * 10)
     drop(tmp_path, "no-text", mail("Refused no text", text=" "))
-    drop(tmp_path, "large", mail("Refused large") + b"x" * (5 << 20))
+    drop(tmp_path, "large", mail("Refused large") + b"x" * MOST_BYTES)
     (tmp_path / "new" / "link").symlink_to("/etc/passwd")
     (tmp_path / "new" / "folder").mkdir()
     drop(tmp_path, "good", mail("Good among them"))
