@@ -88,16 +88,13 @@ def with_door(text: str, name: str, parts: dict[str, object], source: str = "doo
         raise UserError(f"{source} has a door {name} already")
     first = re.search(r"^( +)[^ #\n]", text, re.MULTILINE)
     line = f"{first[1] if first else '  '}{name}: {entry}\n"
-    joined = text if text.endswith("\n") else f"{text}\n"
+    parse_doors(f"doors:\n  {name}: {entry}\n", source, verified=True)
+    joined = (text if text.endswith("\n") else f"{text}\n") + line
     try:
-        parse_doors(joined + line, source, verified=True)
-    except FileError as error:
-        if error.line <= joined.count("\n"):  # the file goes on in a form that nothing is added to
-            raise UserError(
-                f"{source}: nothing can be added at its end; add: {line.strip()}"
-            ) from error
-        raise
-    return joined + line
+        parse_doors(joined, source, verified=True)
+    except FileError as error:  # a key twice, or a form that nothing is added to at the end
+        raise UserError(f"{error}; add to {source} yourself: {line.strip()}") from error
+    return joined
 
 
 def _write(place: Path, text: str) -> None:
