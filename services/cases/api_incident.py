@@ -14,6 +14,7 @@ from services.cases.history import Moment, NotYetError, Past
 from services.cases.privilege import document_for, entry_for
 from services.cases.queries import Queries
 from services.cases.views.past import changes
+from services.cases.views.v_team_proposal import v_team_proposal
 from shared.auth import Principal
 from shared.problems import ProblemError
 
@@ -55,6 +56,7 @@ async def _past(request: Request, incident_id: UUID, moment: Moment) -> Past:
 def _shown(request: Request, principal: Principal, past: Past) -> dict[str, Any]:
     return {
         **document_for(principal, past.document),
+        "v_team_proposal": v_team_proposal(past.document),
         "evidence": summary(past.evidence),
         "completeness": completeness(request.state.case_policy, past.incident),
     }
@@ -95,6 +97,7 @@ async def incident(
     history = await request.state.store.read(incident_id)
     return {
         **document_for(principal, document),
+        "v_team_proposal": v_team_proposal(document),
         # Items are aggregates of their own: told beside the document, not inside its row.
         "evidence": summary(await request.state.evidence.queries.of_incident(incident_id)),
         "canonical_id": canonical,

@@ -1,4 +1,4 @@
-"""Pure: what escalate and notify tell, as commands of the system."""
+"""Pure: what escalate and notify tell, as commands of the system, or of whoever answered a page."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.cases.domain import commands as c
-from services.cases.domain.values import SYSTEM, Assessment, Contribution, Detection, Entity
+from services.cases.domain.values import SYSTEM, Actor, Assessment, Contribution, Detection, Entity
 from services.cases.domain.vocabulary import FactKind, Priority, Severity
 from services.cases.translate_facts import fact, fact_of_escalate, fact_of_notify
 from shared.contracts.detect import DetectionRaisedV1
@@ -17,6 +17,7 @@ from shared.contracts.escalate import (
     IncidentProposedV1,
     PriorityAssessment,
     ProposalExtendedV1,
+    SeverityChosenV1,
     SeverityProposedV1,
     TeamPagedV1,
 )
@@ -58,6 +59,16 @@ def from_escalations(subject: str, data: bytes, now: datetime) -> Told | None:
                 actor=SYSTEM, now=now, assessment=_assessment(anew.severity), reason=anew.reason
             )
             return Told(anew.event_id, anew.incident_id, [propose])
+        case SeverityChosenV1.SUBJECT:
+            chosen = SeverityChosenV1.from_json(data)
+            given = c.SetSeverity(
+                actor=Actor(id=chosen.person, roles=(chosen.role,)),
+                now=now,
+                level=Severity(chosen.level),
+                reason=chosen.reason,
+                inputs={},
+            )
+            return Told(chosen.event_id, chosen.incident_id, [given])
         case EscalationRaisedV1.SUBJECT:
             raised = EscalationRaisedV1.from_json(data)
             escalate = c.EscalateIncident(

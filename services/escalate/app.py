@@ -24,11 +24,20 @@ from services.escalate.doors.register import DoorBook, load_doors
 from services.escalate.extension import extend_one
 from services.escalate.files import Files
 from services.escalate.migrations import HEAD
-from services.escalate.oncall import api_acknowledge, api_engagements, api_oncall
+from services.escalate.oncall import (
+    api_acknowledge,
+    api_engagements,
+    api_oncall,
+    api_severity,
+    api_slack,
+)
+from services.escalate.oncall.api_slack import SlackApp
 from services.escalate.oncall.chains import Chains
-from services.escalate.oncall.channels.wiring import channels_of
+from services.escalate.oncall.channels.secrets import Secrets
+from services.escalate.oncall.channels.wiring import channels_of, poster_of
 from services.escalate.oncall.clocks import CLOCKS_CONSUMER, ClockHandler
 from services.escalate.oncall.coverage_watch import CoverageWatch
+from services.escalate.oncall.follow_ups import FollowUps
 from services.escalate.oncall.links import Links
 from services.escalate.oncall.undelivered import UNDELIVERABLE_CONSUMER, UndeliverableHandler
 from services.escalate.paging import LogChannel, Pager
@@ -106,6 +115,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     outbox.wake()
                 return done
 
+            poster = poster_of(settings)
+            follow_ups = FollowUps(engine, poster, Secrets(settings.paging_secrets_file), clock)
+            signing = settings.slack_signing_secret
+            slack = SlackApp(signing.get_secret_value(), poster) if signing else None
+            followed = Reconciler("follow-ups", follow_ups.once, 1.0)
+
             # A step is due to the second, and whatever an instance that died had armed is due here.
             chains = Reconciler("chains", advance, 0.25)
             watch = Reconciler("coverage", CoverageWatch(engine, in_force, clock).look, 3600.0)
@@ -121,6 +136,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             def went_out() -> None:
                 outbox.wake()
                 chains.wake()
+                followed.wake()
 
             desk = Desk(in_force, log_channel.name, timedelta(minutes=settings.acknowledge_minutes))
             unacknowledged = Reconciler(
@@ -172,6 +188,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 outbox.run(),
                 chains.run(),
                 pages.run(),
+                followed.run(),
                 watch.run(),
                 extensions.run(),
                 unacknowledged.run(),
@@ -200,6 +217,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     doors=doors,
                     clock=clock,
                     links=links,
+                    slack=slack,
                     wake=went_out,
                 )
             await pager.stop()
@@ -220,5 +238,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.include_router(api_oncall.router)
     app.include_router(api_acknowledge.router)
     app.include_router(api_engagements.router)
+    app.include_router(api_severity.router)
+    app.include_router(api_slack.router)
     app.include_router(doors_api.router)
     return app

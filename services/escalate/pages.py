@@ -42,8 +42,9 @@ _WRITE = text(
 # Of a release before 0006 nobody wrote down what a chain asks for; one without a severity asked for
 # that, or to take on a case.
 _END = text(
-    "UPDATE page_chains SET due_at = NULL, ended = :why WHERE incident_id = :incident"
-    " AND due_at IS NOT NULL AND (CAST(:asks AS text) IS NULL OR asks = :asks"
+    "UPDATE page_chains SET due_at = NULL, ended = coalesce(ended, :why), settled_at = :now"
+    " WHERE incident_id = :incident AND settled_at IS NULL"
+    " AND (CAST(:asks AS text) IS NULL OR asks = :asks"
     " OR (asks IS NULL AND severity IS NULL)) RETURNING id"
 )
 _DROP = text(
@@ -59,7 +60,8 @@ _CLAIM = text(
     " WHERE pages.id = due.id"
     " RETURNING pages.id, incident_id, team, channel, reason, attempts, chain_id, person,"
     " recipient, created_at, due_at,"
-    " (SELECT severity FROM page_chains c WHERE c.id = pages.chain_id)"
+    " (SELECT severity FROM page_chains c WHERE c.id = pages.chain_id),"
+    " (SELECT asks FROM page_chains c WHERE c.id = pages.chain_id)"
 )
 _SENT = text(
     "UPDATE pages SET sent_at = :now, last_error = NULL WHERE id = :id AND sent_at IS NULL"
@@ -86,6 +88,7 @@ class Page:
     created_at: datetime | None = None
     due_at: datetime | None = None
     severity: str | None = None
+    asks: str | None = None
 
 
 async def order_page(
@@ -134,7 +137,7 @@ async def end_chains(
 ) -> None:
     """Ask nobody any more for what is settled: all chains of an incident, or those that *asks*
     names; pages of them that wait to be sent are dropped."""
-    values = {"incident": incident_id, "why": why, "asks": asks}
+    values = {"incident": incident_id, "why": why, "asks": asks, "now": now}
     ended = [row.id for row in await connection.execute(_END, values)]
     if ended:
         await connection.execute(_DROP, {"chains": ended, "now": now})

@@ -69,6 +69,9 @@ class Settings(ServiceSettings):
         description="host:port or CIDR that may be private and plain http (own chat, tests)",
     )
     paging_ca_file: Path | None = Field(None, description="instead of the system's authorities")
+    slack_signing_secret: SecretStr | None = Field(
+        None, description="of our Slack application, whose button then acknowledges by itself"
+    )
     sender: str = Field("security@localhost", description="From of pages by e-mail")
     smtp_host: str | None = None
     smtp_port: int = Field(587, ge=1, le=65535)

@@ -12,7 +12,7 @@ __all__ = [
     "Assessment", "Contribution", "CoverageGapFoundV1", "EngagementEvent", "EscalationRaisedV1",
     "Grouping", "IncidentProposedV1", "PageAcknowledgedV1", "PolicyChangedV1", "PriorityAssessment",
     "ProposalExtendedV1", "SMEEngagementAcceptedV1", "SMEEngagementDeclinedV1",
-    "SMEEngagementReleasedV1", "SMEEngagementRequestedV1", "SeverityProposedV1",
+    "SMEEngagementReleasedV1", "SMEEngagementRequestedV1", "SeverityChosenV1", "SeverityProposedV1",
     "SupportCaseAcknowledgedV1", "SupportCaseLinkedV1", "SupportCaseOpenedV1",
     "SupportCaseTriagedV1", "TeamPagedV1", "TriageDecidedV1", "TriageDecision",
 ]  # fmt: skip
@@ -115,6 +115,30 @@ class SeverityProposedV1(Contract):
     reason: str
     previous: Severity | None = None
     severity: Assessment
+
+    @property
+    def about(self) -> str:
+        return str(self.incident_id)
+
+
+class SeverityChosenV1(Contract):
+    """Somebody who was paged for the severity of an incident chose it by the link in the page.
+
+    Whether the incident permits it is for cases to decide, as with every command.
+    """
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.escalate.severity.chosen"
+
+    incident_id: UUID
+    page_id: UUID
+    level: Severity
+    proposed: Severity | None = Field(None, description="what the policy computed to, if anything")
+    reason: str = ""
+    person: str
+    team: str
+    role: Literal["service_team", "duty_manager"] = Field(
+        description="what the team stands for; a duty manager acts for the service team (R23)"
+    )
 
     @property
     def about(self) -> str:

@@ -15,7 +15,7 @@ OPEN = {"/livez", "/readyz", "/startupz", "/metrics", "/openapi.json"}
 # A load balancer asks a collector for its health, a webhook's sender for consent: without a key.
 OPEN_OF = {
     # A customer's status, the link in a page: the address is the key.
-    "escalate": {"/v1/case-status/{secret}", "/v1/ack/{token}"},
+    "escalate": {"/v1/case-status/{secret}", "/v1/ack/{token}", "/v1/set-severity/{token}"},
     "notify": {"/v1/feeds/{secret}.ics"},  # calendars send no token: the address is the key
     "ingest": {
         "/services/collector/health",

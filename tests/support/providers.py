@@ -42,11 +42,13 @@ class Providers:
             body = json.loads(raw)
             answer, key = {
                 "/slack": _slack, "/teams": _teams, "/pagerduty": _pagerduty,
-                "/webhook": self._webhook,
+                "/webhook": self._webhook, "/any": _any,
             }[path](request, raw, body)  # fmt: skip
         except (AssertionError, KeyError, ValueError, WebhookVerificationError) as error:
             self.refused.append(f"{path}: {error!r}")
             return PlainTextResponse("invalid_payload", 400)
+        if body.get("event_action") in ("acknowledge", "resolve"):
+            path = f"{path}/{body['event_action']}"
         self.taken.append((path, key, body))
         return answer
 
@@ -54,6 +56,11 @@ class Providers:
         Webhook(self.secret).verify(raw, dict(request.headers))
         assert set(body) == {"type", "timestamp", "data"}
         return Response(status_code=204), request.headers["webhook-id"]
+
+
+def _any(_: Request, __: bytes, body: Any) -> tuple[Response, str]:
+    """Whatever is posted, as Slack's response_url and Apprise's json:// are."""
+    return PlainTextResponse("ok"), str(body.get("text", body.get("title", "")))
 
 
 def _slack(_: Request, __: bytes, body: Any) -> tuple[Response, str]:
@@ -66,11 +73,14 @@ def _slack(_: Request, __: bytes, body: Any) -> tuple[Response, str]:
     assert 0 < len(section["text"]["text"]) <= 3000
     assert 0 < len(section["fields"]) <= 10
     assert all(0 < len(f["text"]) <= 2000 for f in section["fields"])
-    (button,) = actions["elements"]
-    assert button["type"] == "button"
-    assert button["text"]["type"] == "plain_text"
-    assert len(button["text"]["text"]) <= 75
-    assert len(button["url"]) <= 3000
+    assert 1 <= len(actions["elements"]) <= 25
+    assert len({b["action_id"] for b in actions["elements"]}) == len(actions["elements"])
+    for button in actions["elements"]:
+        assert button["type"] == "button"
+        assert button["text"]["type"] == "plain_text"
+        assert len(button["text"]["text"]) <= 75
+        assert len(button.get("url", "")) <= 3000
+        assert len(button.get("value", "")) <= 2000
     assert len(actions["block_id"]) <= 255
     return PlainTextResponse("ok"), actions["block_id"].removeprefix("page:")
 
@@ -83,8 +93,8 @@ def _teams(_: Request, __: bytes, body: Any) -> tuple[Response, str]:
     card = attachment["content"]
     assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
     assert [b["type"] for b in card["body"]] == ["TextBlock", "FactSet"]
-    (action,) = card["actions"]
-    assert action["type"] == "Action.OpenUrl"
+    assert 1 <= len(card["actions"]) <= 6
+    assert {action["type"] for action in card["actions"]} == {"Action.OpenUrl"}
     facts = {fact["title"]: fact["value"] for fact in card["body"][1]["facts"]}
     return Response(status_code=202), facts["Page"]
 
@@ -92,8 +102,12 @@ def _teams(_: Request, __: bytes, body: Any) -> tuple[Response, str]:
 def _pagerduty(_: Request, __: bytes, body: Any) -> tuple[Response, str]:
     """Events API v2: what it demands, and the words it knows."""
     assert len(body["routing_key"]) == 32
-    assert body["event_action"] == "trigger"
     assert 0 < len(body["dedup_key"]) <= 255
+    if body["event_action"] != "trigger":
+        assert body["event_action"] in ("acknowledge", "resolve")
+        return JSONResponse({"status": "success", "dedup_key": body["dedup_key"]}, 202), body[
+            "dedup_key"
+        ]
     payload = body["payload"]
     assert 0 < len(payload["summary"]) <= 1024
     assert payload["source"]

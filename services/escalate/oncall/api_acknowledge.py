@@ -1,11 +1,10 @@
 """Answers to pages: by link without signing in, by API, and who may form the v-team (R11, P4)."""
 
-from html import escape
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
 from services.escalate.oncall.acknowledgement import (
@@ -16,6 +15,7 @@ from services.escalate.oncall.acknowledgement import (
 )
 from services.escalate.oncall.links import LinkError
 from services.escalate.oncall.roster import MEMBER_KINDS
+from services.escalate.oncall.small_page import page as small_page
 from services.escalate.state import ASSESSORS, READERS
 from shared.auth import Principal, allow, public
 from shared.clock import rfc3339
@@ -29,17 +29,6 @@ _ANSWERED = text(
     "SELECT team, acknowledged_by, min(acknowledged_at) AS at FROM pages"
     " WHERE incident_id = :incident AND acknowledged_at IS NOT NULL"
     " GROUP BY team, acknowledged_by ORDER BY 3, 1, 2"
-)
-# Nothing but the form: no script, no other origin, and no address left behind in a log elsewhere.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-_PAGE = (
-    "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport"
-    ' content="width=device-width"><title>Tocsin</title><body style="font:16px sans-serif;'
-    'max-width:40em;margin:3em auto;padding:0 1em"><h1>{title}</h1><p>{text}</p>{form}'
 )
 _FORM = (
     '<form method=post><button style="font:inherit;padding:.6em 1.2em">Acknowledge</button></form>'
@@ -71,7 +60,7 @@ async def look_at_link(request: Request, token: str) -> Response:
         raise ProblemError(404, "not_found", "There is no such page.")
     if page.link_used_at is not None:
         raise _used()
-    return _html(page.reason, f"For {page.person or page.team}.", _FORM)
+    return small_page(page.reason, f"For {page.person or page.team}.", _FORM)
 
 
 @router.post("/v1/ack/{token}", summary="Acknowledge by link; works once")
@@ -87,7 +76,7 @@ async def follow_link(request: Request, token: str) -> Response:
     if request.headers.get("accept", "").startswith("application/json"):
         return JSONResponse(_shown(found))
     words = "Acknowledged" if found.fresh else f"{found.by} has acknowledged it before"
-    return _html(found.reason, f"{words}, at {rfc3339(found.at)}.")
+    return small_page(found.reason, f"{words}, at {rfc3339(found.at)}.")
 
 
 @router.get(
@@ -130,11 +119,6 @@ async def _read(request: Request, token: str) -> UUID:
 
 def _used() -> ProblemError:
     return ProblemError(410, "link_used", "The link was already used.")
-
-
-def _html(title: str, words: str, form: str = "") -> HTMLResponse:
-    body = _PAGE.format(title=escape(title), text=escape(words), form=form)
-    return HTMLResponse(body, headers=_HEADERS)
 
 
 def _shown(found: Acknowledgement) -> dict[str, Any]:

@@ -45,8 +45,9 @@ _MOVE = text(
     f" RETURNING {_COLUMNS}"
 )
 _STOP = text(
-    "UPDATE page_chains SET due_at = NULL, ended = :why"
-    " WHERE engagement_id = :id AND due_at IS NOT NULL"
+    "UPDATE page_chains SET due_at = NULL, ended = coalesce(ended, :why),"
+    " settled_at = CASE WHEN :settles THEN coalesce(settled_at, :now) ELSE settled_at END"
+    " WHERE engagement_id = :id"
 )
 _DROP = text(
     "UPDATE pages SET dropped_at = :now WHERE sent_at IS NULL AND dropped_at IS NULL AND chain_id"
@@ -162,7 +163,8 @@ async def _move(
     moved: Any = (await connection.execute(_MOVE, row)).one_or_none()
     if moved is None:
         return False
-    await connection.execute(_STOP, {"id": engagement_id, "why": status})
+    stop = {"id": engagement_id, "why": status, "settles": status != "accepted", "now": now}
+    await connection.execute(_STOP, stop)
     await connection.execute(_DROP, {"id": engagement_id, "now": now})
     told = _TOLD[status](
         event_id=derived_id(f"engagement-{status}", engagement_id, rfc3339(now)),

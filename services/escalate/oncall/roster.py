@@ -49,6 +49,7 @@ class Person:
     services: frozenset[str] = frozenset()
     regions: frozenset[str] = frozenset()
     languages: tuple[str, ...] = ()
+    slack_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,10 @@ class Roster:
     def team(self, name: str) -> Team:
         """Return the team of that name; one that nobody described has no people."""
         return self.teams.get(name) or Team(name=name, kind="other")
+
+    def by_slack(self, user: str) -> Person | None:
+        """Return whose id at Slack that is."""
+        return next((p for p in self.people.values() if p.slack_user == user), None)
 
     def of_kind(self, kind: str) -> tuple[Team, ...]:
         """Return the teams of *kind* in the order of the file."""

@@ -17,6 +17,7 @@ CHANNELS = ("email", "webhook", "slack", "teams", "pagerduty", "apprise", "log")
 KIND = re.compile(r"[a-z][a-z0-9_]{1,60}")
 _TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
+_SLACK = re.compile(r"[UW][A-Z0-9]{5,30}")
 MOST_HOURS = 24 * 366
 
 
@@ -27,6 +28,7 @@ def parse_roster(people: Spot | None, schedules: Spot | None, teams: Spot | None
     active hours that overlap, and layers that a later one hides for ever.
     """
     known = {name: _person(name, spot) for name, spot in _entries(people)}
+    _need_one_each(people, known)
     plans = {name: _schedule(name, spot, known) for name, spot in _entries(schedules)}
     described = {name: _team(name, spot, known, plans) for name, spot in _entries(teams)}
     return Roster(
@@ -43,7 +45,12 @@ def _entries(spot: Spot | None) -> Collection[tuple[str, Spot]]:
 def _person(name: str, spot: Spot) -> Person:
     if not _ID.fullmatch(name):
         raise spot.refusal(f"{name!r} cannot be the subject of a token")
-    parts = spot.table(("contacts",), ("name", "competencies", "services", "regions", "languages"))
+    parts = spot.table(
+        ("contacts",),
+        ("name", "competencies", "services", "regions", "languages", "slack_user"),
+    )
+    if "slack_user" in parts and not _SLACK.fullmatch(parts["slack_user"].text()):
+        raise parts["slack_user"].refusal("is no member id of Slack, such as U012AB3CD")
     return Person(
         id=name,
         name=parts["name"].text() if "name" in parts else name,
@@ -52,7 +59,19 @@ def _person(name: str, spot: Spot) -> Person:
         services=frozenset(_names(parts, "services")),
         regions=frozenset(_names(parts, "regions")),
         languages=_names(parts, "languages"),
+        slack_user=parts["slack_user"].text() if "slack_user" in parts else None,
     )
+
+
+def _need_one_each(people: Spot | None, known: Mapping[str, Person]) -> None:
+    """Refuse two people with one id at Slack: whose click would it be?"""
+    seen: dict[str, str] = {}
+    for name, spot in _entries(people):
+        user = known[name].slack_user
+        if user and user in seen:
+            raise spot.refusal(f"slack_user is that of {seen[user]} already")
+        if user:
+            seen[user] = name
 
 
 def _contacts(spot: Spot) -> tuple[Contact, ...]:

@@ -12,6 +12,7 @@ from services.escalate.oncall.engagements import request
 from services.escalate.oncall.overrides import overrides
 from services.escalate.pages import end_chains, order_page
 from services.escalate.proposal import Policies
+from services.escalate.reassessment import note_proposed
 from services.escalate.routing import Engaged
 from services.escalate.severity import Value
 from services.escalate.sighting import printable
@@ -191,7 +192,7 @@ class Desk:
             )
         )
         if routing is not None:
-            messages += self._conversion(case, stated, now)
+            messages += await self._conversion(connection, case, stated, now)
         await _tell(connection, messages)
         for engaged in routing.engagements if routing is not None else ():
             await self._engage(connection, case, engaged, person, now)
@@ -215,8 +216,16 @@ class Desk:
             asks="severity" if asks else "",
         )  # fmt: skip
 
-    def _conversion(self, case: Case, inputs: Mapping[str, Value], now: datetime) -> list[Contract]:
+    async def _conversion(
+        self,
+        connection: AsyncConnection,
+        case: Case,
+        inputs: Mapping[str, Value],
+        now: datetime,
+    ) -> list[Contract]:
         """Return the proposal, and the link both ways."""
+        proposal = proposal_of(self.policies, case, inputs, now)
+        await note_proposed(connection, proposal.incident_id, proposal.severity)
         linked = SupportCaseLinkedV1(
             event_id=derived_id("support-case-linked", case.id),
             occurred_at=now,
@@ -227,7 +236,7 @@ class Desk:
             statement=case.statement,
             observed_at=case.observed_at,
         )
-        return [proposal_of(self.policies, case, inputs, now), linked]
+        return [proposal, linked]
 
     @staticmethod
     def _acknowledged(case: Case, person: str, now: datetime) -> SupportCaseAcknowledgedV1:

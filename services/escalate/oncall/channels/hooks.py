@@ -14,7 +14,7 @@ from services.escalate.pages import Page
 from services.escalate.paging import ChannelError
 from shared.clock import Clock, rfc3339
 
-__all__ = ["HOOKS", "HookChannel", "pagerduty", "slack", "teams", "webhook"]
+__all__ = ["HOOKS", "PAGERDUTY", "HookChannel", "pagerduty", "slack", "teams", "webhook"]
 
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 _PAGERDUTY_SEVERITY = {"SEV0": "critical", "SEV1": "critical", "SEV2": "error", "SEV3": "warning"}
@@ -36,18 +36,34 @@ def slack(message: Message) -> dict[str, Any]:
             {
                 "type": "actions",
                 "block_id": f"page:{message.id}",
-                "elements": [
-                    {
-                        "type": "button",
-                        "style": "primary",
-                        "text": {"type": "plain_text", "text": "Acknowledge"},
-                        "url": message.link,
-                        "action_id": "acknowledge",
-                    }
-                ],
+                "elements": _slack_buttons(message),
             },
         ],
     }
+
+
+def _slack_buttons(message: Message) -> list[dict[str, Any]]:
+    """Return the buttons; the first is a link unless our application takes its clicks."""
+    by = {"value": str(message.id)} if message.interactive else {"url": message.link}
+    buttons: list[dict[str, Any]] = [
+        {
+            "type": "button",
+            "style": "primary",
+            "text": {"type": "plain_text", "text": "Acknowledge"},
+            "action_id": "acknowledge",
+            **by,
+        }
+    ]
+    if message.severity_link:
+        buttons.append(
+            {
+                "type": "button",
+                "text": {"type": "plain_text", "text": "Set severity"},
+                "action_id": "set_severity",
+                "url": message.severity_link,
+            }
+        )
+    return buttons
 
 
 def teams(message: Message) -> dict[str, Any]:
@@ -66,7 +82,14 @@ def teams(message: Message) -> dict[str, Any]:
                 "facts": [{"title": k, "value": v} for k, v in message.fields().items()],
             },
         ],
-        "actions": [{"type": "Action.OpenUrl", "title": "Acknowledge", "url": message.link}],
+        "actions": [
+            {"type": "Action.OpenUrl", "title": title, "url": url}
+            for title, url in (
+                ("Acknowledge", message.link),
+                ("Set severity", message.severity_link),
+            )
+            if url
+        ],
     }  # fmt: skip
     return {
         "type": "message",
@@ -87,7 +110,14 @@ def pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
         "event_action": "trigger",
         "dedup_key": str(message.id),
         "client": "Tocsin",
-        "links": [{"href": message.link, "text": "Acknowledge in Tocsin"}],
+        "links": [
+            {"href": url, "text": words}
+            for words, url in (
+                ("Acknowledge in Tocsin", message.link),
+                ("Set the severity in Tocsin", message.severity_link),
+            )
+            if url
+        ],
         "payload": {
             "summary": message.subject[:1024],
             "source": "tocsin",
@@ -112,6 +142,7 @@ def webhook(message: Message) -> dict[str, Any]:
             "severity": message.severity,
             "reason": message.subject,
             "acknowledge_url": message.link,
+            **({"severity_url": message.severity_link} if message.severity_link else {}),
         },
     }
 

@@ -6,6 +6,7 @@ from services.escalate.oncall.channels.apprise import AppriseChannel
 from services.escalate.oncall.channels.email import EmailChannel, MailServer
 from services.escalate.oncall.channels.hooks import HOOKS, HookChannel
 from services.escalate.oncall.channels.http import Poster
+from services.escalate.oncall.channels.message import PageLinks
 from services.escalate.oncall.channels.secrets import Secrets
 from services.escalate.oncall.links import Links
 from services.escalate.pages import Page
@@ -14,15 +15,26 @@ from services.escalate.settings import Settings
 from shared.clock import Clock
 from shared.egress import AllowList
 
-__all__ = ["channels_of"]
+__all__ = ["channels_of", "poster_of"]
+
+
+def poster_of(settings: Settings) -> Poster:
+    """Return what posts to providers."""
+    return Poster(AllowList.parse(settings.paging_allow), ca_file=settings.paging_ca_file)
 
 
 def channels_of(settings: Settings, links: Links, clock: Clock) -> dict[str, Channel]:
     """Return every channel but the log; one whose secrets are not set refuses each page."""
     valid = timedelta(hours=settings.link_hours)
 
-    def link_of(page: Page) -> str:
-        return links.link(page.id, (page.created_at or clock()) + valid)
+    def link_of(page: Page) -> PageLinks:
+        expires = (page.created_at or clock()) + valid
+        asks = page.asks == "severity" and page.person is not None
+        return PageLinks(
+            acknowledge=links.link(page.id, expires),
+            severity=links.link(page.id, expires, "set-severity") if asks else None,
+            interactive=settings.slack_signing_secret is not None,
+        )
 
     password = settings.smtp_password
     server = MailServer(
@@ -34,8 +46,7 @@ def channels_of(settings: Settings, links: Links, clock: Clock) -> dict[str, Cha
         password=password.get_secret_value() if password else None,
         sender=settings.sender,
     )
-    poster = Poster(AllowList.parse(settings.paging_allow), ca_file=settings.paging_ca_file)
-    secrets = Secrets(settings.paging_secrets_file)
+    poster, secrets = poster_of(settings), Secrets(settings.paging_secrets_file)
     made: list[Channel] = [
         EmailChannel(server, link_of, clock),
         AppriseChannel(secrets, link_of, clock),
