@@ -55,7 +55,7 @@ def add_door(
         if given not in known:
             raise UserError(f"{given!r} is none of {', '.join(known)}")
     key = "" if sender else new_hex_key()
-    parts = {
+    parts: dict[str, object] = {
         "kind": kind,
         "source_kind": source_kind,
         "key_sha256": hashlib.sha256(key.encode()).hexdigest() if key else None,

@@ -1,5 +1,6 @@
 """A severity chosen by the link in a page: what is proposed and why, what may be chosen (R23)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -21,10 +22,11 @@ from shared.outbox import enqueue
 
 __all__ = ["LEVELS", "Choice", "ChoiceError", "choose", "look"]
 
-LEVELS: tuple[Literal["SEV0", "SEV1", "SEV2", "SEV3", "SEV4"], ...] = (
+Severity = Literal["SEV0", "SEV1", "SEV2", "SEV3", "SEV4"]
+LEVELS: tuple[Severity, ...] = (
     "SEV0", "SEV1", "SEV2", "SEV3", "SEV4",
 )  # fmt: skip
-_KNOWN = {level: level for level in LEVELS}
+_KNOWN: Mapping[str, Severity] = {level: level for level in LEVELS}
 _ROLES: dict[str, Literal["service_team", "duty_manager"]] = {
     "service_team": "service_team",
     "duty_manager": "duty_manager",
@@ -64,7 +66,7 @@ class Choice:
     @property
     def offered(self) -> tuple[str, ...]:
         """Return the levels that may be chosen, the most severe first."""
-        return LEVELS[: LEVELS.index(self.proposal.level) + 1] if self.proposal else LEVELS
+        return tuple(x for x in LEVELS if self.proposal is None or x <= self.proposal.level)
 
 
 async def look(connection: AsyncConnection, policies: Policies, page_id: UUID) -> Choice:

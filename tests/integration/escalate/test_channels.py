@@ -102,6 +102,7 @@ async def test_a_page_in_teams_is_an_adaptive_card_with_its_buttons(
         await private.send(asked)
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 async def test_a_page_by_apprise_goes_where_its_url_says(sink: Providers, tmp_path: Path) -> None:
     file = secrets(
         tmp_path,
