@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0008"
+HEAD = "0009"
