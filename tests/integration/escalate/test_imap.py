@@ -17,7 +17,7 @@ from services.escalate.doors.letters import MOST_BYTES
 from services.escalate.settings import Settings, mailbox_of
 from shared.mailbox import ImapSession, MailboxError, MailboxPlace
 from shared.settings import SettingsError
-from tests.support.imap_server import ImapServer, imap_server
+from tests.support.report_mailbox import ImapServer, imap_server
 from tests.support.waiting import until
 from tests.support.world import World
 from tests.unit.escalate.given import DIRECTORY
