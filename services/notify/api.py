@@ -10,9 +10,11 @@ from sqlalchemy import text
 
 from services.notify import incidents
 from services.notify.approval import approve
-from services.notify.message import REQUIRED, complete, missing
+from services.notify.known import known_of
+from services.notify.message import REQUIRED, compose
 from services.notify.notices import newest_notice, write_notice
 from services.notify.state import READERS, snapshot
+from services.notify.wording.catalogue import Kind
 from shared.auth import Principal, Role, allow
 from shared.clock import rfc3339
 from shared.problems import ProblemError
@@ -59,6 +61,11 @@ class ApproveBody(BaseModel):
     )
 
 
+_Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,79}$")]
+_Locale = Annotated[str, Field(pattern="^[a-z]{2,3}(-[A-Z]{2})?$")]
+_Words = Annotated[str, Field(max_length=8000)]
+
+
 class NoticeBody(BaseModel):
     """What the notice says; a field left out comes from the incident or the standing text."""
 
@@ -69,6 +76,23 @@ class NoticeBody(BaseModel):
     actions_taken: str | None = Field(None, max_length=8000)
     suggested_actions: str | None = Field(None, max_length=8000)
     next_update: str | None = Field(None, max_length=2000)
+    content: dict[_Name, _Words] = Field(
+        default_factory=dict, max_length=60, description="what regimes or contracts ask for besides"
+    )
+    translations: dict[_Locale, dict[_Name, _Words]] = Field(
+        default_factory=dict, max_length=20, description="the same by language, e.g. de"
+    )
+
+    def fields(self) -> dict[str, str]:
+        """Return what was written, blanks left out; a translation's name ends in its language."""
+        plain = self.model_dump(exclude={"content", "translations"}, exclude_none=True)
+        spoken = {
+            f"{name}@{locale}": words
+            for locale, given in self.translations.items()
+            for name, words in given.items()
+        }
+        every = {**plain, **self.content, **spoken}
+        return {name: words.strip() for name, words in every.items() if words.strip()}
 
 
 @router.get("/v1/incidents/{incident_id}/affected-lists", summary="Every version, newest first")
@@ -128,7 +152,9 @@ async def approve_list(
             by=principal.id,
             at=state.clock(),
             keeper=state.keeper,
-            operator_name=state.settings.operator_name,
+            settings=state.settings,
+            regimes=state.regimes,
+            wording=state.wording,
             nobody_reason=body.nobody_reason if body else None,
         )
         row = (await connection.execute(_LIST, {"list": list_id})).one()
@@ -145,7 +171,7 @@ async def get_notice(
     request: Request, incident_id: UUID, _: Annotated[Principal, allow(*READERS)]
 ) -> dict[str, Any]:
     async with snapshot(request.state.engine) as connection:
-        return await _notice(connection, incident_id)
+        return await _notice(connection, incident_id, request.state)
 
 
 @router.put("/v1/incidents/{incident_id}/notice", summary="Write the notice; its author is you")
@@ -158,13 +184,12 @@ async def put_notice(
         allow(Role.SERVICE_TEAM, Role.SECURITY_RESPONSE, Role.INCIDENT_COMMUNICATIONS, Role.LEGAL),
     ],
 ) -> dict[str, Any]:
-    fields = {k: v.strip() for k, v in body.model_dump().items() if v is not None and v.strip()}
     async with request.state.engine.begin() as connection:
         if await incidents.lock(connection, incident_id) is None:
             raise ProblemError(404, "not_found", "Nothing is known of this incident yet.")
         at = request.state.clock()
-        await write_notice(connection, incident_id, principal.id, fields, at)
-        return await _notice(connection, incident_id)
+        await write_notice(connection, incident_id, principal.id, body.fields(), at)
+        return await _notice(connection, incident_id, request.state)
 
 
 @router.get("/v1/obligations", summary="What is owed, to whom, by when, and why")
@@ -185,20 +210,25 @@ async def obligations(
     return {"items": sorted(items, key=lambda item: (item["due_at"], item["obligation_id"]))}
 
 
-async def _notice(connection: Any, incident_id: UUID) -> dict[str, Any]:
+async def _notice(connection: Any, incident_id: UUID, state: Any) -> dict[str, Any]:
     incident = await incidents.find(connection, incident_id)
     if incident is None:
         raise ProblemError(404, "not_found", "Nothing is known of this incident yet.")
     written = await newest_notice(connection, incident_id)
-    notice = complete(incident.facts, written.fields if written else {})
+    template = state.wording.choose(Kind.NOTICE, "email", None)
+    fields, author = (written.fields, written.author) if written else ({}, "")
+    known = await known_of(connection, incident, state.settings)
+    draft = compose(REQUIRED, template, state.wording, known, fields, author)
     return {
         "incident_id": str(incident_id),
         "version": written.version if written else 0,
         "author": written.author if written else None,
         "written": sorted(written.fields) if written else [],
         "required": list(REQUIRED),
-        "missing": list(missing(notice)),
-        "notice": notice,
+        "template": template.ref.shown(),
+        "missing": list(draft.missing),
+        "filled_by": dict(draft.filled_by),
+        "notice": dict(draft.values),
     }
 
 

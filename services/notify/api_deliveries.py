@@ -20,7 +20,8 @@ __all__ = ["router"]
 router = APIRouter(tags=["notifications"])
 
 _COLUMNS = (
-    "notification_id, list_id, tenant, channel, recipients, content, template_digest, created_at,"
+    "notification_id, list_id, tenant, channel, recipients, content, template_id,"
+    " template_version, template_digest, locale, covers, created_at,"
     " state, next_attempt_at, attempt, sent_at, proof, last_error, kind, why, supersedes,"
     " instead_of, undeliverable_at, content_sha256, text_erased_at"
 )
@@ -158,6 +159,13 @@ def _notification(row: Any, attempts: list[dict[str, Any]]) -> dict[str, Any]:
         "template_digest": row.template_digest,
         "content_sha256": row.content_sha256,
         "text_erased_at": row.text_erased_at and rfc3339(row.text_erased_at),
+        "template": {
+            "id": row.template_id,
+            "version": row.template_version,
+            "digest": row.template_digest,
+            "locale": row.locale,
+        },
+        "covers": json.loads(row.covers) if row.covers else None,
         "created_at": rfc3339(row.created_at),
         "state": row.state,
         "attempt": row.attempt,

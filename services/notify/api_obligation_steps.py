@@ -1,5 +1,7 @@
 """What people do with an obligation: one verb a step (§4.1, §7)."""
 
+import asyncio
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,10 +10,15 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.notify import incidents
-from services.notify.obligations.lifecycle import Kind, Step
+from services.notify.forms.build import build, suggestions
+from services.notify.forms.fonts import load_fonts
+from services.notify.forms.pdf import form_pdf
+from services.notify.forms.store import KeptForm, approved_form, keep
+from services.notify.obligations.lifecycle import DONE, Kind, Stage, Step
 from services.notify.obligations.record import obligation_json
 from services.notify.obligations.steps import Kept, NotTakenError, read, take
 from services.notify.state import READERS, snapshot
+from services.notify.wording.facts import Filled
 from shared.auth import Principal, Role, allow
 from shared.clock import rfc3339
 from shared.cloudevents import outgoing
@@ -25,6 +32,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["obligations"])
 
 _DRAFTERS = (Role.LEGAL, Role.INCIDENT_COMMUNICATIONS, Role.SECURITY_RESPONSE)
+_WITH_FORM = DONE | {Stage.APPROVED}
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -40,9 +48,16 @@ class DecideBody(_Body):
 
 
 class DraftBody(_Body):
-    """What is to be submitted, by the names of the content that the regime asks for."""
+    """What is to be submitted, by the names of the content that the regime asks for.
 
-    content: dict[str, Annotated[str, Field(max_length=20_000)]] = Field(max_length=60)
+    What is not written is filled from the facts of the incident; written blank, it stays missing.
+    """
+
+    content: dict[
+        Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,79}$")],
+        Annotated[str, Field(max_length=20_000)],
+    ] = Field(max_length=60)
+    fill: bool = Field(True, description="false: nothing is taken from the facts")
 
 
 class SubmitBody(_Body):
@@ -91,7 +106,8 @@ async def get_obligation(
     request: Request, obligation_id: UUID, _: Annotated[Principal, allow(*READERS)]
 ) -> dict[str, Any]:
     async with snapshot(request.state.engine) as connection:
-        return _shown(await _found(connection, obligation_id))
+        kept = await _found(connection, obligation_id)
+        return _shown(kept, await approved_form(connection, obligation_id))
 
 
 @router.post("/v1/obligations/{obligation_id}/decide", summary="Required, or not, with reason (I7)")
@@ -221,11 +237,15 @@ async def _take(
     body: BaseModel | None,
 ) -> dict[str, Any]:
     state = request.state
-    detail = body.model_dump(mode="json", exclude_none=True) if body else {}
+    detail = body.model_dump(mode="json", exclude_none=True, exclude={"fill"}) if body else {}
     async with state.engine.begin() as connection:
         found = await _found(connection, obligation_id)
         incident = await incidents.lock(connection, found.incident_id)
         kept = await _found(connection, obligation_id)  # only under the lock does it hold still
+        if isinstance(body, DraftBody) and body.fill:
+            detail = _filled(detail, await suggestions(connection, kept, state))
+        if kind is Kind.SUBMIT and (approved := await approved_form(connection, obligation_id)):
+            detail["document_sha256"] = approved.pdf_sha256
         step = Step(kind=kind, at=state.clock(), by=principal.id, detail=detail)
         try:
             after, told = await take(connection, kept, step, state.regimes)
@@ -234,14 +254,31 @@ async def _take(
             raise ProblemError(
                 409, f"obligation_not_{kind.value}", "The step cannot be taken so.", unmet=unmet
             ) from error
+        if kind is Kind.APPROVE:
+            await _keep_form(connection, after, state)
         if kind is Kind.SUBMIT and incident is not None:  # later phases run from here
             told += await state.book.evaluate(connection, incident, state.clock())
         await enqueue(connection, [outgoing(one, source="notify") for one in told])
+        form = await approved_form(connection, obligation_id)
     state.wake()
-    return _shown(after)
+    return _shown(after, form)
 
 
-def _shown(kept: Kept) -> dict[str, Any]:
+def _filled(detail: dict[str, Any], facts: Mapping[str, Filled]) -> dict[str, Any]:
+    """Return the draft with what facts can say of what nobody wrote."""
+    taken = {name: one for name, one in facts.items() if name not in detail["content"]}
+    content = {**detail["content"], **{name: one.value for name, one in taken.items()}}
+    return {"content": content, "filled": {name: one.by for name, one in taken.items()}}
+
+
+async def _keep_form(connection: Any, kept: Kept, state: Any) -> None:
+    """Keep the form that was approved: it is what is handed in, whatever templates say later."""
+    document = await build(connection, kept, state)
+    pdf = await asyncio.to_thread(form_pdf, document, load_fonts(state.settings.form_fonts))
+    await keep(connection, kept.id, len(kept.steps), document, pdf)
+
+
+def _shown(kept: Kept, form: KeptForm | None) -> dict[str, Any]:
     standing = kept.standing
     return {
         "obligation_id": str(kept.id),
@@ -252,7 +289,9 @@ def _shown(kept: Kept) -> dict[str, Any]:
         "due_at": rfc3339(standing.due_at),
         "basis": standing.basis,
         "draft": dict(standing.content),
+        "filled_from_facts": dict(standing.filled),
         "missing": list(standing.missing),
+        "form": form.shown() if form and standing.stage in _WITH_FORM else None,
         "author": standing.author,
         "approved_by": standing.approved_by,
         "submitted_at": standing.submitted_at and rfc3339(standing.submitted_at),

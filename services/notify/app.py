@@ -12,6 +12,8 @@ from services.notify import (
     api_board,
     api_corrections,
     api_deliveries,
+    api_drafts,
+    api_forms,
     api_obligation_steps,
     api_obligations,
     api_portal,
@@ -22,6 +24,7 @@ from services.notify.consumer import DURABLE, CasesConsumer
 from services.notify.dispatcher import Dispatcher
 from services.notify.email import EmailChannel
 from services.notify.erasure import Eraser
+from services.notify.forms.fonts import load_fonts
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.migrations import HEAD
 from services.notify.obligations.alarm_clock import AlarmClock
@@ -32,6 +35,7 @@ from services.notify.secrets import WebhookSecrets
 from services.notify.settings import Settings
 from services.notify.state import State
 from services.notify.webhook import WebhookChannel
+from services.notify.wording.catalogue_file import load_wording
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume
@@ -58,6 +62,10 @@ def create_app(
     database_url = require(settings, "database_url")
     regimes = load_regimes(settings.regimes_files, settings.regimes_enabled)
     operator = operator_profile(settings)
+    wording = load_wording(
+        settings.templates_dir, (row.id for row in regimes.rows), settings.default_locale
+    )
+    load_fonts(settings.form_fonts)  # refused now, not when a form is wanted
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
@@ -73,7 +81,7 @@ def create_app(
             book = ObligationBook(keeper, operator, regimes)
             proof = timedelta(days=settings.proof_retention_days)
             erasures = Reconciler("erasures", Eraser(engine, clock, proof).once, 3600)
-            cases = CasesConsumer(engine, keeper, book, clock, outbox.wake, erasures.wake)
+            cases = CasesConsumer(engine, keeper, book, wording, clock, outbox.wake, erasures.wake)
             dispatcher = Dispatcher(
                 engine,
                 {
@@ -137,6 +145,7 @@ def create_app(
                     book=book,
                     operator=operator,
                     regimes=regimes,
+                    wording=wording,
                     clock=clock,
                     wake=wake,
                 )
@@ -154,6 +163,8 @@ def create_app(
         api.router,
         api_obligations.router,
         api_obligation_steps.router,
+        api_drafts.router,
+        api_forms.router,
         api_board.router,
         api_scopes.router,
         api_deliveries.router,

@@ -11,25 +11,29 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify import incidents
-from services.notify.affected_lists import listed_tenants, newest_list
+from services.notify.affected_lists import newest_list
 from services.notify.completion import complete_lists
 from services.notify.correction_text import standing_statement
 from services.notify.corrections import audience, queue
 from services.notify.incidents import Incident
-from services.notify.inventory import Inventory, Tenant
+from services.notify.inventory import Tenant
 from services.notify.inventory_keeper import InventoryKeeper
-from services.notify.message import Subject, complete, missing, render, template_digest
-from services.notify.notices import newest_notice
+from services.notify.message import Draft, Subject, render
+from services.notify.notice_plan import Planned, Variant
+from services.notify.notices_to_send import ToSend, notices_to_send
+from services.notify.obligations.regimes import Regimes
 from services.notify.scope import Confidence
+from services.notify.settings import Settings
 from services.notify.told import insert, told
 from services.notify.told import row as message_row
+from services.notify.used_templates import keep_templates
+from services.notify.wording.catalogue import Catalogue
 from shared.cloudevents import outgoing
-from shared.contracts.cases import ERASED
 from shared.ids import derived_id
 from shared.outbox import enqueue
 from shared.problems import ProblemError
 
-__all__ = ["Approved", "approve"]
+__all__ = ["Approved", "approve", "subject_of"]
 
 _LIST = text(
     "SELECT incident_id, version, inventory_version, state, compiled_by, approved_by,"
@@ -58,7 +62,9 @@ async def approve(
     by: str,
     at: datetime,
     keeper: InventoryKeeper,
-    operator_name: str,
+    settings: Settings,
+    regimes: Regimes,
+    wording: Catalogue,
     nobody_reason: str | None = None,
 ) -> Approved:
     """Sign the list as *by* and queue its notifications and corrections.
@@ -76,12 +82,20 @@ async def approve(
     row = (await connection.execute(_LIST, {"list": list_id})).one()
     if row.state == "approved" and row.approved_by == by:
         return Approved(0, 0)
-    written = await newest_notice(connection, incident.id)
-    notice = complete(incident.facts, written.fields if written else {})
-    author = written.author if written else None
+    words = await told(connection, incident.id)
+    to_send = await notices_to_send(
+        connection,
+        incident,
+        list_id=list_id,
+        inventory=await keeper.by_version(connection, row.inventory_version),
+        told=[(word.tenant, word.channel) for word in words if word.counts],
+        settings=settings,
+        regimes=regimes,
+        wording=wording,
+    )
     newest = await newest_list(connection, incident.id)
     reason = (row.nobody_reason or nobody_reason or "").strip()
-    unmet = _unmet(row, incident, by, newest.version, author, notice, reason)
+    unmet = _unmet(row, incident, by, newest.version, to_send, reason)
     if unmet:
         raise ProblemError(
             409, "list_not_approvable", "The affected list cannot be approved so.", unmet=unmet
@@ -89,21 +103,19 @@ async def approve(
     await connection.execute(_APPROVE, {"list": list_id, "by": by, "at": at})
     if not row.tenants:
         await connection.execute(_NOBODY, {"list": list_id, "reason": reason})
-    inventory = await keeper.by_version(connection, row.inventory_version)
-    listed = await listed_tenants(connection, list_id)
-    words = await told(connection, incident.id)
-    known = {(word.tenant, word.channel) for word in words if word.counts}
-    make = _Maker(list_id, row.version, incident, notice, operator_name, at)
-    rows = await asyncio.to_thread(make.rows, inventory, listed, known)
+    make = _Maker(list_id, row.version, incident, settings.operator_name, wording, at)
+    rows = await asyncio.to_thread(make.rows, to_send.planned, to_send.drafts, to_send.listed)
     await insert(connection, rows)
-    gone = [word for word in audience(words, "not_affected") if word.tenant not in listed]
+    await keep_templates(connection, (v.template for v in to_send.planned), at)
+    gone = [word for word in audience(words, "not_affected") if word.tenant not in to_send.listed]
     corrected = await queue(
         connection,
         incident,
         gone,
         why="not_affected",
-        statement=standing_statement("not_affected"),
-        operator_name=operator_name,
+        statement=standing_statement(wording, "not_affected"),
+        operator_name=settings.operator_name,
+        wording=wording,
         at=at,
         list_id=list_id,
     )
@@ -117,8 +129,7 @@ def _unmet(
     incident: Incident,
     by: str,
     newest_version: int,
-    author: str | None,
-    notice: Mapping[str, str],
+    to_send: ToSend,
     nobody_reason: str,
 ) -> list[dict[str, str]]:
     found = []
@@ -132,7 +143,7 @@ def _unmet(
         no("already_approved", f"{row.approved_by} has approved it.")
     if by == row.compiled_by:
         no("approver_is_compiler", f"{by} compiled the list; somebody else has to approve it.")
-    if by == author:
+    if by == to_send.author:
         no("approver_is_author", f"{by} wrote the notice; somebody else has to approve it.")
     if incident.state != "confirmed":
         no("incident_not_confirmed", f"The incident is {incident.state}, not confirmed.")
@@ -140,9 +151,9 @@ def _unmet(
         if not nobody_reason:
             no("reason_missing", "The list names nobody; say why no customer is affected.")
         return found
-    for name in missing(notice):
-        no("notice_incomplete", f"The notice has no {name}.")
-    for name in (name for name, words in notice.items() if words == ERASED):
+    for gap in to_send.missing():
+        no("notice_incomplete", gap.sentence())
+    for name in to_send.erased():
         no("notice_erased", f"The {name} of the notice was erased; write it anew.")
     return found
 
@@ -155,46 +166,34 @@ class _Maker:
         list_id: UUID,
         version: int,
         incident: Incident,
-        notice: Mapping[str, str],
         operator_name: str,
+        wording: Catalogue,
         at: datetime,
     ) -> None:
         self._list, self._version, self._incident = list_id, version, incident
-        self._notice, self._operator, self._at = notice, operator_name, at
+        self._operator, self._wording, self._at = operator_name, wording, at
 
     def rows(
         self,
-        inventory: Inventory,
+        planned: Mapping[Variant, Sequence[Planned]],
+        drafts: Mapping[Variant, Draft],
         listed: Mapping[str, tuple[Confidence, Mapping[str, Any]]],
-        told: set[tuple[str, str]],
     ) -> list[dict[str, Any]]:
         return [
-            self._row(inventory.tenants[name], channel, to, confidence, explanation)
-            for name, (confidence, explanation) in listed.items()
-            for channel, to in _channels(inventory.tenants[name])
-            if (name, channel) not in told
+            self._row(one, drafts[variant], *listed[one.tenant.name])
+            for variant, ones in planned.items()
+            for one in ones
         ]
 
     def _row(
-        self,
-        tenant: Tenant,
-        channel: str,
-        to: Sequence[str],
-        confidence: Confidence,
-        explanation: Mapping[str, Any],
+        self, one: Planned, draft: Draft, confidence: Confidence, explanation: Mapping[str, Any]
     ) -> dict[str, Any]:
+        tenant, channel = one.tenant, one.channel
         key = derived_id("notification", self._incident.id, self._version, tenant.name, channel)
-        matches = explanation["matches"]
         content = render(
-            self._notice,
-            Subject(
-                tenant=tenant.name,
-                display_name=tenant.display_name,
-                confidence=confidence.value,
-                services=tuple(sorted({match["service"] for match in matches})),
-                regions=tuple(sorted({match["region"] for match in matches})),
-                data_classes=tuple(explanation["data_classes"]),
-            ),
+            draft,
+            subject_of(tenant, confidence, explanation),
+            self._wording,
             number=self._incident.number,
             notification_id=key,
             operator_name=self._operator,
@@ -208,20 +207,23 @@ class _Maker:
             tenant=tenant.name,
             channel=channel,
             recipients={
-                "to": list(to),
+                "to": list(one.to),
                 "secret_ref": contacts.webhook.secret_ref if contacts.webhook else None,
                 "alternates": list(contacts.alternates) if channel == "email" else [],
             },
             content=content,
-            template=template_digest(),
             at=self._at,
         )
 
 
-def _channels(tenant: Tenant) -> list[tuple[str, Sequence[str]]]:
-    found: list[tuple[str, Sequence[str]]] = []
-    if tenant.contacts.emails:
-        found.append(("email", tenant.contacts.emails))
-    if tenant.contacts.webhook:
-        found.append(("webhook", (tenant.contacts.webhook.url,)))
-    return found
+def subject_of(tenant: Tenant, confidence: Confidence, explanation: Mapping[str, Any]) -> Subject:
+    """Return what of *tenant* is affected, for its own notice."""
+    matches = explanation["matches"]
+    return Subject(
+        tenant=tenant.name,
+        display_name=tenant.display_name,
+        confidence=confidence.value,
+        services=tuple(sorted({match["service"] for match in matches})),
+        regions=tuple(sorted({match["region"] for match in matches})),
+        data_classes=tuple(explanation["data_classes"]),
+    )

@@ -21,6 +21,7 @@ from services.notify.incidents import Incident
 from services.notify.message import Content
 from services.notify.told import insert, row
 from services.notify.undeliverable import tell_undeliverable
+from services.notify.wording.catalogue import TemplateRef
 from shared.ids import derived_id
 
 __all__ = ["record", "settle"]
@@ -33,7 +34,8 @@ _bounced = Counter(
 _INCIDENT = text("SELECT incident_id FROM notifications WHERE notification_id = :id")
 _FIND = text(
     "SELECT notification_id, list_id, incident_id, tenant, channel, recipients, content,"
-    " template_digest, kind, why, supersedes, instead_of, round FROM notifications"
+    " template_id, template_version, template_digest, locale, covers, kind, why, supersedes,"
+    " instead_of, round FROM notifications"
     " WHERE notification_id = :id FOR UPDATE"
 )
 _RECORD = text(
@@ -151,8 +153,13 @@ def _to_alternates(one: Any, alternates: Sequence[str], at: datetime) -> dict[st
         tenant=one.tenant,
         channel="email",
         recipients={"to": list(alternates), "secret_ref": None, "alternates": []},
-        content=Content(content["subject"], content["text"], content["body"]),
-        template=one.template_digest,
+        content=Content(
+            content["subject"],
+            content["text"],
+            content["body"],
+            TemplateRef(one.template_id, one.template_version, one.template_digest, one.locale),
+            tuple(json.loads(one.covers)) if one.covers else None,
+        ),
         at=at,
         why=one.why,
         supersedes=one.supersedes,

@@ -15,6 +15,7 @@ from services.notify.incidents import Incident, ScopeRecord
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.obligations.book import ObligationBook
 from services.notify.scope import ScopeError, check
+from services.notify.wording.catalogue import Catalogue
 from shared.clock import Clock
 from shared.cloudevents import outgoing
 from shared.consume import Delivery, TransientError
@@ -76,12 +77,14 @@ class CasesConsumer:
         engine: AsyncEngine,
         keeper: InventoryKeeper,
         book: ObligationBook,
+        wording: Catalogue,
         clock: Clock,
         on_outgoing: Callable[[], None],
         on_erased: Callable[[], None],
     ) -> None:
         self._engine, self._keeper, self._book = engine, keeper, book
         self._clock, self._on_outgoing, self._on_erased = clock, on_outgoing, on_erased
+        self._wording = wording
 
     async def handle(self, delivery: Delivery) -> None:
         """Apply one message; TransientError while the database cannot be asked."""
@@ -163,7 +166,9 @@ class CasesConsumer:
         if incident.state != state:
             return  # a later message has told otherwise already
         await ledger.withdraw(connection, incident.id)
-        await draft(connection, incident.id, "no_incident", by=event.actor, at=at)
+        await draft(
+            connection, incident.id, "no_incident", by=event.actor, at=at, wording=self._wording
+        )
         await self._publish(connection, await self._book.evaluate(connection, incident, at))
 
     async def _merged(self, connection: AsyncConnection, event: IncidentMergedV1) -> None:
@@ -178,6 +183,7 @@ class CasesConsumer:
             "merged",
             by=event.actor,
             at=self._clock(),
+            wording=self._wording,
             other_number=target.number if target else "",
         )
 

@@ -1,17 +1,16 @@
-"""The text of a correction, from its own versioned template."""
+"""The text of a correction, from its versioned template, in the language of what it corrects."""
 
-import hashlib
 import json
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
 from uuid import UUID
 
-from services.notify.message import MAX_TEXT, Content, environment, printable, standing_text
+from services.notify.message import MAX_TEXT, Content, printable
 from services.notify.told import Told
+from services.notify.wording.catalogue import Catalogue, Kind
+from services.notify.wording.sandbox import rendered
 from shared.clock import rfc3339
 
-__all__ = ["REASONS", "render_correction", "standing_statement", "template_digest"]
+__all__ = ["REASONS", "render_correction", "standing_statement", "translated"]
 
 REASONS = {
     "not_affected": "the tenant is not affected after all",
@@ -20,28 +19,33 @@ REASONS = {
     "merged": "it goes on as another incident",
 }
 """Why a notice was corrected, for the incident's log."""
+_NUMBER = "{number}"
 
 
-@cache
-def _source() -> str:
-    path = files("services.notify").joinpath("templates").joinpath("customer_correction.txt.j2")
-    return path.read_text("utf-8")
-
-
-@cache
-def template_digest() -> str:
-    """Return the version of the template: the digest of its text."""
-    return hashlib.sha256(_source().encode()).hexdigest()
-
-
-def standing_statement(why: str, other_number: str = "") -> str:
+def standing_statement(
+    wording: Catalogue, why: str, other_number: str = "", locale: str | None = None
+) -> str:
     """Return what a correction says where nobody wrote something else."""
-    said = standing_text()[f"correction_{why}"]
-    return said.replace("{number}", other_number or "another number")
+    said = wording.choose(Kind.CORRECTION, "email", locale).standing[why]
+    return said.replace(_NUMBER, other_number or "?")
+
+
+def translated(wording: Catalogue, why: str, statement: str, locale: str) -> str:
+    """Return a standing *statement* in *locale*; one that somebody wrote stays as it is."""
+    if why not in REASONS or why == "content":
+        return statement
+    before, number, after = standing_statement(wording, why, _NUMBER).partition(_NUMBER)
+    if not (statement.startswith(before) and statement.endswith(after)):
+        return statement
+    other = statement[len(before) : len(statement) - len(after)] if number else ""
+    if statement != before + other + after:
+        return statement
+    return standing_statement(wording, why, other, locale)
 
 
 def render_correction(
     superseded: Told,
+    wording: Catalogue,
     *,
     why: str,
     statement: str,
@@ -51,15 +55,16 @@ def render_correction(
     at: datetime,
 ) -> Content:
     """Return the correction of one message."""
-    words = printable(statement)
-    text = environment().from_string(_source()).render(
-        tenant=printable(superseded.tenant),
-        number=number,
-        told_at=superseded.created_at.date().isoformat(),
-        supersedes=str(superseded.id),
-        statement=words,
-        operator_name=operator_name,
-    )  # fmt: skip
+    template = wording.choose(Kind.CORRECTION, superseded.channel, superseded.locale)
+    words = printable(translated(wording, why, statement, superseded.locale))
+    values = {
+        "tenant_name": printable(superseded.tenant),
+        "number": number,
+        "told_at": superseded.created_at.date().isoformat(),
+        "supersedes": str(superseded.id),
+        "statement": words,
+        "operator_name": operator_name,
+    }
     body = {
         "type": "tocsin.customer_notice_correction.v1",
         "timestamp": rfc3339(at),
@@ -68,12 +73,14 @@ def render_correction(
             "supersedes": str(superseded.id),
             "incident": number,
             "tenant": superseded.tenant,
+            "locale": template.locale,
             "why": why,
             "statement": words,
         },
     }
     return Content(
-        subject=f"Security incident {number}: correction of our notice",
-        text=text[:MAX_TEXT],
+        subject=printable(rendered(template.subject, values)).replace("\n", " "),
+        text=f"{rendered(template.text, values)[:MAX_TEXT]}\n",
         body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        template=template.ref,
     )

@@ -15,8 +15,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify import incidents
-from services.notify.correction_text import render_correction, standing_statement, template_digest
+from services.notify.correction_text import render_correction, standing_statement
 from services.notify.told import Told, insert, row, told
+from services.notify.used_templates import keep_templates
+from services.notify.wording.catalogue import Catalogue, Kind
 from shared.ids import derived_id
 from shared.problems import ProblemError
 
@@ -68,6 +70,7 @@ async def draft(
     *,
     by: str,
     at: datetime,
+    wording: Catalogue,
     statement: str = "",
     other_number: str = "",
 ) -> Correction | None:
@@ -86,7 +89,7 @@ async def draft(
         incident_id=incident_id,
         number=number,
         why=why,
-        statement=statement.strip() or standing_statement(why, other_number),
+        statement=statement.strip() or standing_statement(wording, why, other_number),
         written_by=by,
         written_at=at,
     )
@@ -97,7 +100,13 @@ async def draft(
 
 
 async def approve_correction(
-    connection: AsyncConnection, correction_id: UUID, *, by: str, at: datetime, operator_name: str
+    connection: AsyncConnection,
+    correction_id: UUID,
+    *,
+    by: str,
+    at: datetime,
+    operator_name: str,
+    wording: Catalogue,
 ) -> int:
     """Let a correction out as *by*; return how many messages it makes.
 
@@ -127,6 +136,7 @@ async def approve_correction(
         why=correction.why,
         statement=correction.statement,
         operator_name=operator_name,
+        wording=wording,
         at=at,
     )
 
@@ -139,6 +149,7 @@ async def queue(
     why: str,
     statement: str,
     operator_name: str,
+    wording: Catalogue,
     at: datetime,
     list_id: UUID | None = None,
 ) -> int:
@@ -155,6 +166,7 @@ async def queue(
                 recipients=word.recipients,
                 content=render_correction(
                     word,
+                    wording,
                     why=why,
                     statement=statement,
                     number=incident.number,
@@ -162,7 +174,6 @@ async def queue(
                     operator_name=operator_name,
                     at=at,
                 ),
-                template=template_digest(),
                 at=at,
                 why=why,
                 supersedes=word.id,
@@ -172,6 +183,8 @@ async def queue(
 
     made = await asyncio.to_thread(rows)
     await insert(connection, made)
+    templates = [wording.choose(Kind.CORRECTION, word.channel, word.locale) for word in words]
+    await keep_templates(connection, templates, at)
     return len(made)
 
 

@@ -6,6 +6,7 @@ the one honest limit.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, cast
@@ -42,6 +43,11 @@ _attempts = Counter("tocsin_notify_attempts_total", "Attempts to notify", ["chan
 _OPEN = text(
     "SELECT EXISTS (SELECT 1 FROM notifications WHERE incident_id = :incident AND tenant = :tenant"
     " AND state IN ('pending', 'sending'))"
+)
+
+_COVERED = text(
+    "SELECT covers FROM notifications WHERE incident_id = :incident AND tenant = :tenant"
+    " AND state = 'sent' AND kind = 'notice'"
 )
 
 # Worth some waiting: what is not recorded here is sent twice.
@@ -116,7 +122,9 @@ class Dispatcher:
         if (await connection.execute(_OPEN, values)).scalar_one():
             return []
         reference = f"{lease.channel} {one.id}"
-        return await owed_to_tenant(connection, one.incident_id, one.tenant, now, reference)
+        said = (await connection.execute(_COVERED, values)).scalars().all()
+        covers = None if None in said else {name for names in said for name in json.loads(names)}
+        return await owed_to_tenant(connection, one.incident_id, one.tenant, now, reference, covers)
 
     def _sent(self, lease: Lease, proof: Proof) -> NotificationSentV1:
         notification = lease.notification

@@ -65,6 +65,15 @@ _ANSWERS = text(
 )
 _BOUNCES = text("DELETE FROM bounces WHERE notification_id = :id")
 _READER = text("UPDATE acknowledgements SET acknowledged_by = :erased WHERE notification_id = :id")
+# A form goes with the draft that it was made from; its digests stay.
+_FORMS = text(
+    "SELECT blot_form(obligation_id, step, :now) FROM ("
+    " SELECT f.obligation_id, f.step FROM obligation_forms f JOIN obligation_steps d"
+    " USING (obligation_id) WHERE f.text_erased_at IS NULL AND d.erased_at IS NOT NULL"
+    " AND d.step = (SELECT max(x.step) FROM obligation_steps x WHERE x.kind = 'draft'"
+    " AND x.obligation_id = f.obligation_id AND x.step < f.step)"
+    " ORDER BY f.obligation_id, f.step LIMIT :n) spent"
+)
 _CONTENT = json.dumps({"subject": ERASED, "text": ERASED, "body": "{}"})
 _RECIPIENTS = json.dumps({"to": [], "secret_ref": None, "alternates": []})
 
@@ -113,7 +122,8 @@ class Eraser:
             for row in rows:
                 await _take(connection, row, now)
             drafts = await blot_drafts(connection, now, values["kept_since"])
-        return len(rows) + drafts
+            forms = await connection.execute(_FORMS, {"now": now, "n": BATCH})
+        return len(rows) + drafts + len(forms.all())
 
 
 async def _take(connection: AsyncConnection, row: Any, now: datetime) -> None:

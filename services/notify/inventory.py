@@ -85,6 +85,7 @@ class Clause:
 class Tenant:
     """A customer. ``region`` is where it is established in law; None is: not known.
 
+    ``locale`` is the language of its notices (``de``, ``pt-BR``).
     ``capacities`` say under which laws it has duties of its own (controller, financial_entity, …).
     """
 
@@ -94,6 +95,7 @@ class Tenant:
     region: str | None = None
     data_subject_regions: frozenset[str] | None = None
     industry: str | None = None
+    locale: str | None = None
     capacities: frozenset[str] | None = None
     clauses: tuple[Clause, ...] = ()
 

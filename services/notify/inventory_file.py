@@ -29,6 +29,7 @@ from services.notify.inventory import (
 from services.notify.obligations.deadlines import ElapsedHours
 from services.notify.obligations.regimes import CLOCKS
 from services.notify.obligations.rule_file import parse_rule
+from services.notify.wording.catalogue import is_locale
 from shared.clock import rfc3339
 from shared.yaml_lines import MAX_BYTES, Fields, LineError, Node, fields, plain, read
 
@@ -146,17 +147,25 @@ class _Builder:
             self.servers[server] = Server(server, name, service, datacenter, region)
 
     def _tenant(self, node: Node) -> Tenant:
-        keys = ("name", "display_name", "region", "data_subject_regions", "industry", "contacts")
+        keys = ("name", "display_name", "region", "data_subject_regions", "industry", "locale",
+                "contacts")  # fmt: skip
         tenant = fields(node, "tenant", (*keys, "capacities", "contract"))
         name = self.names["tenant"].add(tenant.text("name"), tenant.line_of("name"))
         subjects = tenant.texts("data_subject_regions")
         capacities = tenant.texts("capacities")
+        locale = tenant.text_or_none("locale")
+        if locale is not None and not is_locale(locale):
+            raise LineError(
+                tenant.line_of("locale"),
+                f"tenant {name!r}: {locale!r} is no language like de",
+            )
         return Tenant(
             name=name,
             display_name=tenant.text_or_none("display_name") or name,
             region=tenant.text_or_none("region"),
             data_subject_regions=frozenset(text for text, _ in subjects) if subjects else None,
             industry=tenant.text_or_none("industry"),
+            locale=locale,
             capacities=frozenset(text for text, _ in capacities) if capacities else None,
             contacts=_contacts(tenant, name, self.stored),
             clauses=_clauses(tenant, name),
@@ -347,6 +356,7 @@ def _tenant_json(tenant: Tenant) -> dict[str, Any]:
         region=tenant.region,
         data_subject_regions=sorted(tenant.data_subject_regions or ()),
         industry=tenant.industry,
+        locale=tenant.locale,
         capacities=sorted(tenant.capacities or ()),
         contacts=_some(
             email=list(tenant.contacts.emails),

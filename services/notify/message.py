@@ -1,38 +1,28 @@
 """The customer notice: one text from one versioned template, as e-mail and as webhook body.
 
-Required are the contents that customer notices have as a minimum (§4.2): what happened, the effect
-on the customer's data, what was done, what to do, when the next word comes (I8).
+Required are the contents that customer notices have as a minimum (§4.2), and whatever else a regime
+or a contract asks of the notice to that tenant (I8).
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
-from typing import Any
 from uuid import UUID
 
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from services.notify.inventory import NOTICE
+from services.notify.wording.catalogue import Catalogue, Template, TemplateRef, locales
+from services.notify.wording.facts import Known, fill
+from services.notify.wording.sandbox import rendered
 from shared.clock import rfc3339
-from shared.yaml_lines import fields, read
+from shared.contracts.cases import ERASED
 
 __all__ = [
-    "MAX_TEXT", "REQUIRED", "Content", "MissingFieldsError", "Subject", "complete", "environment",
-    "missing", "printable", "render", "standing_text", "template_digest",
+    "MAX_TEXT", "REQUIRED", "Content", "Draft", "MissingFieldsError", "Subject", "compose",
+    "printable", "render",
 ]  # fmt: skip
 
-REQUIRED = (
-    "description",
-    "effect_on_customer_data",
-    "actions_taken",
-    "suggested_actions",
-    "next_update",
-)
-_TEMPLATES = files("services.notify").joinpath("templates")
+REQUIRED = NOTICE
 MAX_TEXT = 256 * 1024
 
 
@@ -56,83 +46,71 @@ class Subject:
     data_classes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a notice says under each required name, and who or what said it."""
+
+    template: Template
+    values: Mapping[str, str]
+    filled_by: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(name for name, words in self.values.items() if not words)
+
+    @property
+    def erased(self) -> tuple[str, ...]:
+        return tuple(name for name, words in self.values.items() if words == ERASED)
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A rendered notice; stored, so that every attempt sends the same."""
+    """A rendered message; stored, so that every attempt sends the same.
+
+    ``covers`` names what it says, of all that regimes ask for; None: that was not recorded.
+    """
 
     subject: str
     text: str
     body: str
+    template: TemplateRef
+    covers: tuple[str, ...] | None = None
 
 
-@cache
-def _source() -> str:
-    return _TEMPLATES.joinpath("customer_notice.txt.j2").read_text("utf-8")
+def compose(
+    names: Sequence[str],
+    template: Template,
+    catalogue: Catalogue,
+    known: Known,
+    written: Mapping[str, str] | None = None,
+    author: str = "",
+) -> Draft:
+    """Return the notice of *names*: as written, else from the facts, else the standing text.
 
-
-@cache
-def template_digest() -> str:
-    """Return the version of the template: the digest of its text."""
-    return hashlib.sha256(_source().encode()).hexdigest()
-
-
-@cache
-def standing_text() -> Mapping[str, str]:
-    """Return what a notice says where nobody wrote something for the incident."""
-    text = _TEMPLATES.joinpath("standing_text.yml").read_text("utf-8")
-    notice = ("actions_taken", "actions_taken_contained", "suggested_actions", "next_update")
-    corrections = ("not_affected", "no_incident", "merged")
-    keys = (*notice, *(f"correction_{why}" for why in corrections))
-    given = fields(read(text), "standing text", ("version", *keys))
-    return {key: given.text_or_none(key) or "" for key in keys}
-
-
-def complete(
-    facts: Mapping[str, Any],
-    written: Mapping[str, str],
-    standing: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """Return the fields of the notice: as written, else from the facts, else the standing text."""
-    standing = standing_text() if standing is None else standing
-    contained = "actions_taken_contained" if facts.get("contained_at") else "actions_taken"
-    defaults = {
-        "description": facts.get("summary"),
-        "effect_on_customer_data": facts.get("potential_impact"),
-        "actions_taken": standing.get(contained),
-        "suggested_actions": standing.get("suggested_actions"),
-        "next_update": standing.get("next_update"),
-    }
-    return {name: (written.get(name) or defaults[name] or "").strip() for name in REQUIRED}
-
-
-def missing(notice: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the required fields that *notice* does not have."""
-    return tuple(name for name in REQUIRED if not notice.get(name, "").strip())
-
-
-@cache
-def environment() -> ImmutableSandboxedEnvironment:
-    """Return where templates run: no attribute of Python's, nothing to change (§5.3)."""
-    # Plain text, so nothing is escaped; the sandbox is for the day operators bring templates.
-    made = ImmutableSandboxedEnvironment(
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.globals.clear()  # a notice has placeholders; it needs no function of Jinja's
-    return made
-
-
-@cache
-def _template() -> Any:
-    return environment().from_string(_source())
+    What was written for the template's language (``name@de``) goes before what was written for all.
+    """
+    written = written or {}
+    spoken = [f"@{locale}" for locale in locales(template.locale) if locale != "en"]
+    values: dict[str, str] = {}
+    filled_by: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        own = [w.strip() for end in (*spoken, "") if (w := written.get(name + end)) and w.strip()]
+        if own:
+            values[name], filled_by[name] = own[0], f"{author} (written)"
+        elif facts := fill(catalogue.sources(name), known):
+            values[name], filled_by[name] = facts.value, facts.by
+        elif words := _standing(name, template, known):
+            values[name] = words
+            filled_by[name] = f"standing text of {template.id} {template.version}"
+        else:
+            values[name] = ""
+    return Draft(template=template, values=values, filled_by=filled_by)
 
 
 def render(
-    notice: Mapping[str, str],
+    draft: Draft,
     subject: Subject,
+    catalogue: Catalogue,
     *,
     number: str,
     notification_id: UUID,
@@ -140,22 +118,30 @@ def render(
     at: datetime,
 ) -> Content:
     """Return the notice for one tenant; MissingFieldsError when required content is absent."""
-    if names := missing(notice):
-        raise MissingFieldsError(names)
+    if absent := (*draft.missing, *draft.erased):
+        raise MissingFieldsError(absent)
+    template = draft.template
     shown = {
         "services": list(subject.services),
         "regions": list(subject.regions),
         "data_classes": list(subject.data_classes),
         "confidence": subject.confidence,
     }
-    words = {name: printable(notice[name]) for name in REQUIRED}
-    text = _template().render(
+    words = {name: printable(text) for name, text in draft.values.items()}
+    further = [
+        {"label": catalogue.label(name, template.locale), "text": text}
+        for name, text in words.items()
+        if name not in REQUIRED and name not in template.requires
+    ]
+    values = {
         **words,
         **shown,
-        tenant_name=subject.display_name,
-        number=number,
-        operator_name=operator_name,
-    )[:MAX_TEXT]
+        "further": further,
+        "tenant_name": subject.display_name,
+        "number": number,
+        "operator_name": operator_name,
+    }
+    text = rendered(template.text, values)[:MAX_TEXT]
     body = {
         "type": "tocsin.customer_notice.v1",
         "timestamp": rfc3339(at),
@@ -163,14 +149,18 @@ def render(
             "notification_id": str(notification_id),
             "incident": number,
             "tenant": subject.tenant,
-            **words,
+            "locale": template.locale,
+            **{name: words[name] for name in REQUIRED},
+            "further": {name: text for name, text in words.items() if name not in REQUIRED},
             **shown,
         },
     }
     return Content(
-        subject=f"Security incident {number}: notice to {subject.display_name}",
-        text=text,
+        subject=printable(rendered(template.subject, values)).replace("\n", " "),
+        text=f"{text}\n",
         body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        template=template.ref,
+        covers=tuple(words),
     )
 
 
@@ -178,3 +168,9 @@ def printable(text: str) -> str:
     """Return *text* without control and direction characters (§5.3): they only ever mislead."""
     kept = (c if c.isprintable() or c == "\n" else " " for c in text.replace("\r\n", "\n"))
     return "".join(kept).strip()
+
+
+def _standing(name: str, template: Template, known: Known) -> str:
+    if name == "actions_taken" and known.facts.get("contained_at"):
+        name = "actions_taken_contained"
+    return template.standing.get(name, "").strip()

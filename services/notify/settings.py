@@ -28,6 +28,12 @@ class Settings(ServiceSettings):
         None, description='of the data that the operator controls itself, e.g. ["EU"]'
     )
 
+    operator_contact: str | None = Field(
+        None, description="whom authorities and customers ask: name, telephone, e-mail"
+    )
+    operator_privacy_contact: str | None = Field(
+        None, description="the data protection officer or another contact; else operator_contact"
+    )
     operator_country: str | None = Field(
         None, description="two letters; gives the authority's time zone and holidays, e.g. DE"
     )
@@ -42,6 +48,16 @@ class Settings(ServiceSettings):
     )
     regimes_enabled: dict[str, bool] = Field(
         default_factory=dict, description='switch rows, e.g. {"uk_gdpr": true, "pci": false}'
+    )
+
+    templates_dir: Path | None = Field(
+        None, description="folder of your own templates and fields (*.yml), over the shipped ones"
+    )
+    default_locale: str = Field(
+        "en", pattern="^[a-z]{2,3}(-[A-Z]{2})?$", description="where a tenant's locale has no text"
+    )
+    form_fonts: list[Path] = Field(
+        default_factory=list, description="TrueType fonts to embed in forms after Noto Sans"
     )
 
     alarm_seconds: float = Field(

@@ -10,6 +10,7 @@ from services.notify.obligations.book import ObligationBook
 from services.notify.obligations.identify import OperatorProfile
 from services.notify.obligations.regimes import Regimes
 from services.notify.settings import Settings
+from services.notify.wording.catalogue import Catalogue
 from shared.auth import Role
 from shared.clock import Clock
 from shared.http import ServiceState
@@ -37,6 +38,7 @@ class State(ServiceState):
     book: ObligationBook
     operator: OperatorProfile
     regimes: Regimes
+    wording: Catalogue
     clock: Clock
     wake: Callable[[], None]
 

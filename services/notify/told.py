@@ -21,7 +21,7 @@ TAKEN_BACK = frozenset({"not_affected", "no_incident"})
 _TOLD = text(
     """
     SELECT DISTINCT ON (tenant, channel) notification_id, list_id, tenant, channel, recipients,
-        kind, why, created_at, sent_at
+        kind, why, created_at, sent_at, locale
     FROM notifications
     WHERE incident_id = :incident AND state IN ('pending', 'sending', 'sent')
     ORDER BY tenant, channel, created_at DESC, notification_id
@@ -29,9 +29,11 @@ _TOLD = text(
 )
 _INSERT = text(
     "INSERT INTO notifications (notification_id, list_id, incident_id, tenant, channel,"
-    " recipients, content, template_digest, created_at, next_attempt_at, kind, why, supersedes,"
-    " instead_of) VALUES (:id, :list, :incident, :tenant, :channel, :recipients, :content,"
-    " :template, :at, :at, :kind, :why, :supersedes, :instead_of) ON CONFLICT DO NOTHING"
+    " recipients, content, template_id, template_version, template_digest, locale, covers,"
+    " created_at, next_attempt_at, kind, why, supersedes, instead_of) VALUES (:id, :list,"
+    " :incident, :tenant, :channel, :recipients, :content, :template_id, :template_version,"
+    " :template_digest, :locale, :covers, :at, :at, :kind, :why, :supersedes, :instead_of)"
+    " ON CONFLICT DO NOTHING"
 )
 
 
@@ -47,6 +49,7 @@ class Told:
     why: str | None
     """Of a correction; None for a notice."""
     created_at: datetime
+    locale: str = "en"
 
     @property
     def counts(self) -> bool:
@@ -66,6 +69,7 @@ async def told(connection: AsyncConnection, incident_id: UUID) -> list[Told]:
             recipients=json.loads(r.recipients),
             why=r.why,
             created_at=r.created_at,
+            locale=r.locale,
         )
         for r in rows
     ]
@@ -80,7 +84,6 @@ def row(
     channel: str,
     recipients: Mapping[str, Any],
     content: Content,
-    template: str,
     at: datetime,
     why: str | None = None,
     supersedes: UUID | None = None,
@@ -97,7 +100,11 @@ def row(
         "content": json.dumps(
             {"subject": content.subject, "text": content.text, "body": content.body}
         ),
-        "template": template,
+        "template_id": content.template.id,
+        "template_version": content.template.version,
+        "template_digest": content.template.digest,
+        "locale": content.template.locale,
+        "covers": None if content.covers is None else json.dumps(content.covers),
         "at": at,
         "kind": "notice" if supersedes is None else "correction",
         "why": why,

@@ -129,6 +129,7 @@ class ObligationMetV1(ObligationEvent):
     due_at: Instant | None = None
     reference: str = Field("", description="of the submission: portal number, Message-ID, …")
     late_reason: str = ""
+    document_sha256: str = Field("", description="of the form (PDF) that was approved for it")
 
 
 class ObligationWaivedV1(ObligationEvent):

@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0007"
+HEAD = "0008"

@@ -72,6 +72,8 @@ class Standing:
     due_at: datetime
     basis: str
     content: Mapping[str, str] = field(default_factory=dict)
+    filled: Mapping[str, str] = field(default_factory=dict)
+    """Of the content what facts said, and which facts."""
     missing: tuple[str, ...] = ()
     author: str | None = None
     approved_by: str | None = None
@@ -133,6 +135,7 @@ def _after(found: Standing, obligation: Obligation, step: Step) -> Standing:
                 found,
                 stage=Stage.DRAFTED,
                 content=content,
+                filled={k: v for k, v in detail.get("filled", {}).items() if k in content},
                 missing=missing,
                 author=step.by,
                 approved_by=None,
@@ -196,6 +199,8 @@ def refusals(
                 need(False, "content_missing", f"It has no {name}.")
         case Kind.SUBMIT:
             stage(Stage.APPROVED)
+            for name in now.missing:  # the regime asks for more than when it was approved
+                need(False, "content_missing", f"It has no {name}.")
             at = parse_instant(detail["submitted_at"])
             need(at <= step.at, "submitted_in_future", "It cannot be submitted later than now.")
             stopped = now.hold is not None and hold_kind is HoldKind.HOLD and at < now.due_at

@@ -1,7 +1,7 @@
 """Steps as kept: append one if nothing speaks against it, and bring the board in line."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -127,14 +127,22 @@ async def take(
 
 
 async def owed_to_tenant(
-    connection: AsyncConnection, incident_id: UUID, tenant: str, at: datetime, reference: str
+    connection: AsyncConnection,
+    incident_id: UUID,
+    tenant: str,
+    at: datetime,
+    reference: str,
+    covers: Set[str] | None = None,
 ) -> list[Contract]:
-    """Mark what was owed to *tenant* as submitted by the notice that it was sent at *at*."""
+    """Mark what was owed to *tenant* as submitted by the notice that it was sent at *at*.
+
+    What asks for more than the notice *covers* stays open (None: all of it counts as covered).
+    """
     rows = await connection.execute(_TO_TENANT, {"incident": incident_id, "tenant": tenant})
     told: list[Contract] = []
     for row in rows.all():
         kept = await read(connection, row.obligation_id)
-        if kept is not None:
+        if kept is not None and (covers is None or covers >= set(kept.obligation.content)):
             detail = {"submitted_at": rfc3339(at), "reference": reference}
             step = Step(kind=Kind.SUBMIT, at=at, by="system", detail=detail)
             told += (await _add(connection, kept, step))[1]
@@ -273,6 +281,7 @@ def _told(before: Kept, kept: Kept, step: Step, number: int) -> list[Contract]:
                     due_at=standing.due_at,
                     reference=standing.reference,
                     late_reason=standing.late_reason,
+                    document_sha256=step.detail.get("document_sha256", ""),
                 )
             ]
         case Kind.APPROVE_WAIVER if standing.waiver is not None:

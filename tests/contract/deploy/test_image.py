@@ -22,7 +22,7 @@ pytestmark = pytest.mark.contract
 DATA = (
     "services/*/migrations/*",
     "services/escalate/policies/*",
-    "services/notify/templates/*",
+    "services/notify/wording/shipped/*.yml",
     "services/notify/obligations/table/*.yml",
     "services/notify/obligations/holidays/*.yml",
     "services/detect/pack/*",

@@ -177,6 +177,44 @@ async def test_what_is_owed_goes_out_first_and_what_never_left_goes_at_once(stag
         assert retried.status_code == 409
 
 
+async def test_a_form_goes_with_the_draft_that_it_was_made_from(stage: Stage) -> None:
+    incident, now = uuid7(), stage.clock()
+    times: dict[str, Any] = {"aware_at": now - timedelta(hours=2), "confirmed_at": now}
+    async with stage.running() as desk:
+        await stage.say(confirmed(incident, summary=SECRET, **times))
+        found = await _one(desk, incident, "gdpr_33_1", "initial")
+        path = f"/v1/obligations/{found['obligation_id']}"
+        asked = ("categories_and_numbers", "dpo_contact", "measures")
+        content = {"content": dict.fromkeys(asked, "as known")}
+        await _do(desk, path, "draft", content, "iris", "legal")
+        await _do(desk, path, "approve", None, "lena", "legal")
+        body = {"submitted_at": rfc3339(stage.clock()), "reference": "DPA-80"}
+        assert (await _do(desk, path, "submit", body, "lena", "legal")).status_code == 200
+        form = await desk.call("GET", f"{path}/form.json")
+        assert SECRET in form.text
+
+        await stage.say(erased(incident))
+        await until(lambda: forgotten(stage.world, incident))
+        assert (await desk.call("GET", f"{path}/form.json")).content == form.content
+        # What is not drafted yet is not filled with what is gone.
+        other = await _one(desk, incident, "gdpr_34", "communication")
+        fresh = await desk.get(f"/v1/obligations/{other['obligation_id']}/form.json")
+        assert "nature_in_plain_language" in fresh["missing"]
+
+        engine = stage.world.engine("notify")
+        later = Eraser(engine, lambda: stage.clock() + PROOF + timedelta(days=1), PROOF)
+        while await later.once():
+            pass
+        for ending in ("json", "pdf"):
+            gone = await desk.call("GET", f"{path}/form.{ending}")
+            assert gone.status_code == 410
+            assert gone.json()["json_sha256"] == hashlib.sha256(form.content).hexdigest()
+        assert (await desk.get(path))["form"]["erased"]
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with engine.begin() as connection:
+                await connection.exec_driver_sql("UPDATE obligation_forms SET document = '{}'")
+
+
 async def test_an_erased_notice_is_not_signed_and_a_person_is_no_matter_of_notify(
     stage: Stage,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,14 +10,15 @@ import pytest
 from services.notify.message import (
     REQUIRED,
     Content,
+    Draft,
     MissingFieldsError,
     Subject,
-    complete,
-    missing,
+    compose,
     render,
-    standing_text,
-    template_digest,
 )
+from services.notify.wording.catalogue import Kind
+from services.notify.wording.facts import Known
+from tests.support.wording import shipped
 
 pytestmark = pytest.mark.unit
 
@@ -31,10 +33,22 @@ SUBJECT = Subject(
 )
 
 
-def rendered(notice: dict[str, str], subject: Subject = SUBJECT) -> Content:
+def draft(
+    facts: dict[str, Any] = FACTS,
+    written: dict[str, str] | None = None,
+    names: tuple[str, ...] = REQUIRED,
+    locale: str | None = None,
+) -> Draft:
+    template = shipped().choose(Kind.NOTICE, "email", locale)
+    known = Known(number="TOCSIN-2026-0001", facts=facts)
+    return compose(names, template, shipped(), known, written, "iris")
+
+
+def rendered(notice: Draft, subject: Subject = SUBJECT) -> Content:
     return render(
         notice,
         subject,
+        shipped(),
         number="TOCSIN-2026-0001",
         notification_id=UUID(int=7),
         operator_name="Example Cloud",
@@ -43,41 +57,68 @@ def rendered(notice: dict[str, str], subject: Subject = SUBJECT) -> Content:
 
 
 def test_facts_and_standing_text_make_a_whole_notice() -> None:
-    content = rendered(complete(FACTS, {}))
+    notice = draft()
+    content = rendered(notice)
     for words in ("Dear Contoso Ltd", *FACTS.values(), "mail in eu-west", "Example Cloud"):
         assert words in content.text
-    assert standing_text()["suggested_actions"] in content.text
+    assert notice.template.standing["suggested_actions"] in content.text
+    assert content.subject == "Security incident TOCSIN-2026-0001: notice to Contoso Ltd"
     body = json.loads(content.body)
     assert body["type"] == "tocsin.customer_notice.v1"
     assert body["data"]["notification_id"] == str(UUID(int=7))
     assert set(REQUIRED) <= set(body["data"])
+    assert notice.filled_by["description"] == "incident summary"
+    assert notice.filled_by["next_update"].startswith("standing text of customer_notice 2026.")
 
 
 def test_what_was_written_goes_before_facts_and_standing_text() -> None:
-    notice = complete(FACTS, {"description": "Written.", "next_update": "Friday."})
-    assert (notice["description"], notice["next_update"]) == ("Written.", "Friday.")
-    assert notice["effect_on_customer_data"] == FACTS["potential_impact"]
+    notice = draft(written={"description": "Written.", "next_update": "Friday."})
+    assert notice.values["description"] == "Written."
+    assert notice.values["next_update"] == "Friday."
+    assert notice.values["effect_on_customer_data"] == FACTS["potential_impact"]
+    assert notice.filled_by["description"] == "iris (written)"
+
+
+def test_german_is_german_and_takes_what_was_written_for_it() -> None:
+    written = {"description": "Mail was read.", "description@de": "Post wurde gelesen."}
+    notice = draft(written=written, locale="de-AT")
+    content = rendered(notice)
+    assert content.text.startswith("Guten Tag Contoso Ltd,")
+    assert "Post wurde gelesen." in content.text
+    assert "Mail was read." not in content.text
+    assert notice.template.standing["next_update"] in content.text
+    assert content.template.locale == "de"
+    # What nobody translated is said all the same.
+    del written["description@de"]
+    assert "Mail was read." in rendered(draft(written=written, locale="de")).text
 
 
 def test_actions_follow_containment() -> None:
-    contained = complete({**FACTS, "contained_at": "2026-05-01T00:00:00Z"}, {})
-    assert "contained it" in contained["actions_taken"]
-    assert "working to contain it" in complete(FACTS, {})["actions_taken"]
+    contained = draft({**FACTS, "contained_at": "2026-05-01T00:00:00Z"})
+    assert "contained it" in contained.values["actions_taken"]
+    assert "working to contain it" in draft().values["actions_taken"]
 
 
 def test_a_missing_field_stops_the_notice_and_is_named() -> None:
-    notice = complete({"summary": "x", "potential_impact": "  "}, {}, standing={})
-    assert missing(notice) == (
-        "effect_on_customer_data", "actions_taken", "suggested_actions", "next_update",
-    )  # fmt: skip
+    notice = draft({"summary": "x", "potential_impact": "  "}, names=(*REQUIRED, "root_cause"))
+    assert notice.missing == ("effect_on_customer_data", "root_cause")
     with pytest.raises(MissingFieldsError) as refusal:
         rendered(notice)
-    assert refusal.value.fields == missing(notice)
+    assert refusal.value.fields == notice.missing
+
+
+def test_what_a_contract_asks_for_besides_is_said_under_its_own_heading() -> None:
+    names = (*REQUIRED, "root_cause")
+    content = rendered(draft(written={"root_cause": "A stolen key."}, names=names))
+    assert "Root cause\nA stolen key.\n\nNext update" in content.text
+    assert json.loads(content.body)["data"]["further"] == {"root_cause": "A stolen key."}
+    assert content.covers == names
+    german = rendered(draft(written={"root_cause": "Ein Schlüssel."}, names=names, locale="de"))
+    assert "Ursache\nEin Schlüssel." in german.text
 
 
 def test_free_text_is_never_a_template_and_carries_no_control_characters() -> None:
-    notice = complete({**FACTS, "summary": "{{ 7*7 }} {% raw %}\x1b[2J\u202eevil\x00"}, {})
-    text = rendered(notice).text
+    text = rendered(draft({**FACTS, "summary": "{{ 7*7 }} {% raw %}\x1b[2J\u202eevil\x00"})).text
     assert "{{ 7*7 }} {% raw %}" in text
     assert not any(c in text for c in "\x1b\u202e\x00")
 
@@ -87,9 +128,12 @@ def test_possible_is_said_as_possible() -> None:
         tenant="t", display_name="T", confidence="possible", services=(), regions=(),
         data_classes=(),
     )  # fmt: skip
-    assert "cannot rule out" in rendered(complete(FACTS, {}), possible).text
-    assert "cannot rule out" not in rendered(complete(FACTS, {})).text
+    assert "cannot rule out" in rendered(draft(), possible).text
+    assert "cannot rule out" not in rendered(draft()).text
 
 
-def test_the_template_has_a_version() -> None:
-    assert len(template_digest()) == 64
+def test_a_rendering_says_from_which_words_it_is() -> None:
+    ref = rendered(draft()).template
+    assert (ref.id, ref.locale) == ("customer_notice", "en")
+    assert len(ref.digest) == 64
+    assert ref != rendered(draft(locale="de")).template

@@ -1,0 +1,1 @@
+"""Forms to authorities, filled: one document, as JSON and as PDF (§4)."""
