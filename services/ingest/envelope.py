@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from services.ingest.framing import Item, TooManyError
+from services.ingest.logsource import said_by
 from services.ingest.sources import Source
 from services.ingest.watch.measure import Measure
 from shared.clock import rfc3339
@@ -68,6 +69,8 @@ class Enveloper:
     ) -> None:
         self._measure = measure
         self._source, self._now, self._limits, self._key = source, now, limits, client_key
+        # What a source was registered with, or a request says, goes before what an event says.
+        self._asks_event = not (_is_said(hint) or _is_said(source.logsource))
         observed = f',"observed_time":"{rfc3339(now)}"'
         self._before_raw = _labels(source, hint) + observed.encode() + b',"raw":'
 
@@ -138,13 +141,16 @@ class Enveloper:
         identity = given or spare
         claimed = f'","time":"{time}",' if time else '",'
         head = f'{{"id":"{identity}{claimed}'
+        end = b"}"
+        if self._asks_event and (said := said_by(event)) is not None:
+            end = said + b"}"
         if not item.fields:
-            whole = b"".join((head.encode(), self._before_raw, data, b"}"))
+            whole = b"".join((head.encode(), self._before_raw, data, end))
         else:
             fields = orjson.dumps(item.fields)
             if len(fields) > limits.max_bytes:
                 return Rejected(item, "oversize", f"{len(fields)} bytes beside the event")
-            parts = (head.encode(), self._before_raw, data, b',"fields":', fields, b"}")
+            parts = (head.encode(), self._before_raw, data, b',"fields":', fields, end)
             whole = b"".join(parts)
         if self._measure is not None:
             self._measure.see(event, item.fields, time)
@@ -166,7 +172,8 @@ class Enveloper:
         if self._measure is not None:
             moment = _read_time(claimed) if isinstance(claimed, str) else None
             self._measure.see(fields, None, moment)
-        raw = orjson.dumps(line) + b',"fields":' + beside + b"}"
+        raw = orjson.dumps(line) + b',"fields":' + beside
+        raw += ((said_by(fields) if self._asks_event else None) or b"") + b"}"
         return Sealed(given or spare, head + self._before_raw + raw, given is not None, item.index)
 
     def _client_id(self, event: Mapping[str, Any], item: Item) -> str | None:
@@ -181,10 +188,14 @@ class Enveloper:
         return None
 
 
+def _is_said(logsource: Logsource | None) -> bool:
+    return bool(logsource and logsource.model_dump(exclude_none=True))
+
+
 @lru_cache(maxsize=4096)
 def _labels(source: Source, hint: Logsource | None) -> bytes:
     """Return what all events of *source* have in common, as the inside of a JSON object."""
-    logsource = hint if hint and hint.model_dump(exclude_none=True) else source.logsource
+    logsource = hint if hint and _is_said(hint) else source.logsource
     common = {
         "source_id": source.id,
         "tenant": source.tenant,

@@ -33,7 +33,9 @@ MAX_BLOCK_BYTES = 512 * 1024  # compressed or not, a block never exceeds it
 Envelope = dict[str, Any]
 """One event as it travels: ``id``, ``time`` (as claimed, may be absent), ``observed_time``,
 ``source_id``, ``tenant``, ``region``, ``datacenter``, ``service``, ``server`` (where known),
-``logsource`` {product, category, service} and ``raw``: the event, or its text as a string."""
+``logsource`` {product, category, service} as its source was registered or its request said, where
+it is empty perhaps ``observed_logsource``: what the event itself says (for search; detect reads the
+event), and ``raw``: the event, or its text as a string."""
 
 
 class Logsource(Part):

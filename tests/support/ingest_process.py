@@ -29,31 +29,50 @@ from tocsin.embedded.ports import LOOPBACK, claim_port
 from tocsin.prepare import Order, prepare
 from tocsin.stack import as_role, authorization, nkey_seed
 
-__all__ = ["IngestProcess", "ingest_process"]
+__all__ = ["IngestProcess", "Replica", "ingest_process"]
 
 SOURCE = Source(id="web")
 
 
-class IngestProcess:
-    """One ingest with its servers; `life` changes with its starts and ends.
+class Replica:
+    """One process of ingest; `life` changes with its starts and ends."""
 
-    With ``synced=False`` the broker syncs as it does by default, every two minutes.
-    """
-
-    def __init__(self, root: Path, *, synced: bool = True) -> None:
-        self.root, self._synced = root, synced
-        # Ports of its own: who reconnects looks for the servers where they were.
-        self._ports = {name: claim_port(None, name) for name in ("postgres", "nats")}
-        self.platform = self._platform()
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.port = claim_port(None, "ingest")
         self.syslog_port = claim_port(None, "syslog")
-        self.key = ""
         self.life = 0
-        self._ingest: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """kill -9; what it started itself sees the end of its pipe."""
+        assert self.process is not None
+        self.life += 1  # before the kill: whoever saw the old life may not trust its answer
+        self.process.kill()
+        self.process.wait()
+
+
+class IngestProcess:
+    """Ingest in one process or several, with its servers.
+
+    With ``synced=False`` the broker syncs as it does by default, every two minutes.
+    """
+
+    def __init__(self, root: Path, *, synced: bool = True, replicas: int = 1) -> None:
+        self.root, self._synced = root, synced
+        # Ports of its own: who reconnects looks for the servers where they were.
+        self._ports = {name: claim_port(None, name) for name in ("postgres", "nats")}
+        self.platform = self._platform()
+        self.key = ""
+        self.replicas = [Replica(number) for number in range(replicas)]
 
     @property
     def store(self) -> Path:
@@ -91,51 +110,46 @@ class IngestProcess:
             )
             keys, _ = await asyncio.gather(prepare(order), bootstrap(self.platform.nats_url, seed))
             self.key = keys[SOURCE.id]
-        await self.start_ingest()
+        await asyncio.gather(*(self.start_ingest(each) for each in self.replicas))
 
-    async def start_ingest(self) -> None:
-        """Start ingest and return once it is ready."""
+    async def start_ingest(self, replica: Replica | None = None) -> None:
+        """Start ingest (the first one if none is named) and return once it is ready."""
+        replica = replica or self.replicas[0]
         secrets = self.platform.secrets
         password = secrets.get("ingest.database-password")
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")},
             "TOCSIN_HOST": LOOPBACK,
-            "TOCSIN_PORT": str(self.port),
+            "TOCSIN_PORT": str(replica.port),
             "TOCSIN_DATABASE_URL": as_role(self.platform.dsn, "ingest", password),
             "TOCSIN_NATS_URL": self.platform.nats_url,
             "TOCSIN_NATS_NKEY_SEED": nkey_seed(secrets, "ingest"),
             "TOCSIN_KEY_PEPPER_FILE": str(secrets.path("ingest.key-pepper")),
             "TOCSIN_INGEST_STORE_URL": str(self.store),
-            "TOCSIN_INGEST_STORE_CACHE_DIRECTORY": str(self.root / "cache"),
+            "TOCSIN_INGEST_STORE_CACHE_DIRECTORY": str(self.root / f"cache-{replica.number}"),
             "TOCSIN_INGEST_STORE_BATCH_SECONDS": "0.5",
-            "TOCSIN_INGEST_SYSLOG_TCP_PORT": str(self.syslog_port),
+            "TOCSIN_INGEST_SYSLOG_TCP_PORT": str(replica.syslog_port),
             "TOCSIN_INGEST_SYSLOG_SENDERS": f'{{"{LOOPBACK}": "{SOURCE.id}"}}',
         }
-        with (self.root / "log" / "ingest.log").open("ab") as log:
-            self._ingest = subprocess.Popen(
+        told = self.root / "log" / f"ingest-{replica.number}.log"
+        with told.open("ab") as log:
+            replica.process = subprocess.Popen(
                 [sys.executable, "-m", "services.ingest"],
                 env=environment,
                 stdout=log,
                 stderr=log,
             )
-        self.life += 1
-        await until(self._is_ready, 60)
+        replica.life += 1
 
-    async def _is_ready(self) -> bool:
-        assert self._ingest is not None
-        assert self._ingest.poll() is None, (self.root / "log" / "ingest.log").read_text()[-2000:]
-        try:
-            async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-                return (await client.get(f"{self.url}/readyz")).status_code == 200
-        except httpx.HTTPError:
-            return False
+        async def ready() -> bool:
+            assert replica.is_alive, told.read_text()[-2000:]
+            try:
+                async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+                    return (await client.get(f"{replica.url}/readyz")).status_code == 200
+            except httpx.HTTPError:
+                return False
 
-    def kill_ingest(self) -> None:
-        """kill -9; what it started itself sees the end of its pipe."""
-        assert self._ingest is not None
-        self.life += 1  # before the kill: whoever saw the old life may not trust its answer
-        self._ingest.kill()
-        self._ingest.wait()
+        await until(ready, 60)
 
     async def kill_nats(self) -> None:
         """kill -9 of the broker, and a new one over the same files."""
@@ -146,16 +160,16 @@ class IngestProcess:
         await part.start()
 
     def family(self) -> list[psutil.Process]:
-        """Return every process of it, the parents first."""
+        """Return every process of it, each with what it started itself."""
         parents = [part.pid for part in self.platform.parts.values()]
-        if self._ingest is not None and self._ingest.poll() is None:
-            parents.insert(0, self._ingest.pid)
+        parents += [r.process.pid for r in self.replicas if r.process and r.is_alive]
         found = [psutil.Process(pid) for pid in parents if pid is not None]
         return [each for parent in found for each in (parent, *parent.children(recursive=True))]
 
     def freeze(self) -> list[psutil.Process]:
         """Stop every process where it stands; from here on nothing is answered or written."""
-        self.life += 1
+        for replica in self.replicas:
+            replica.life += 1
         family = self.family()
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -168,16 +182,18 @@ class IngestProcess:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         await asyncio.to_thread(psutil.wait_procs, family, 20)
-        if self._ingest is not None:
-            self._ingest.wait()
+        for replica in self.replicas:
+            if replica.process is not None:
+                replica.process.wait()
         await self.platform.stop()  # gives the directory's lock back
         self.platform = self._platform()
 
     async def stop(self) -> None:
         """Stop everything in an orderly way."""
-        if self._ingest is not None and self._ingest.poll() is None:
-            self._ingest.terminate()
-            await asyncio.to_thread(self._ingest.wait, 60)
+        for replica in self.replicas:
+            if replica.process is not None and replica.is_alive:
+                replica.process.terminate()
+                await asyncio.to_thread(replica.process.wait, 60)
         await self.platform.stop()
 
     async def envelopes(self) -> list[Envelope]:
@@ -216,9 +232,11 @@ class IngestProcess:
 
 
 @asynccontextmanager
-async def ingest_process(root: Path, *, synced: bool = True) -> AsyncIterator[IngestProcess]:
+async def ingest_process(
+    root: Path, *, synced: bool = True, replicas: int = 1
+) -> AsyncIterator[IngestProcess]:
     """Yield a running one; stops it at the end."""
-    made = IngestProcess(root, synced=synced)
+    made = IngestProcess(root, synced=synced, replicas=replicas)
     try:
         await made.start()
         yield made

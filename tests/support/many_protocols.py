@@ -28,12 +28,13 @@ def marks_in(texts: Sequence[str]) -> list[str]:
 
 
 class Shippers:
-    """Sends to *place*; every event bears a mark of its own, and `accepted` knows by protocol
-    which of them ingest said were durable."""
+    """Sends to the replicas of *place* in turns; every event bears a mark of its own, and
+    `accepted` knows by protocol which of them ingest said were durable."""
 
     def __init__(self, place: IngestProcess) -> None:
         self._place = place
         self._numbers = itertools.count()
+        self._turns = itertools.cycle(place.replicas)
         self._http = httpx.AsyncClient(timeout=20, trust_env=False)
         self.accepted: dict[str, set[str]] = {name: set() for name in PROTOCOLS}
         self.repeated = 0
@@ -86,7 +87,7 @@ class Shippers:
 
     async def _post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
         given = {"authorization": f"Bearer {self._place.key}"} | headers
-        return await self._http.post(f"{self._place.url}{path}", content=body, headers=given)
+        return await self._http.post(f"{next(self._turns).url}{path}", content=body, headers=given)
 
     async def _ndjson(self, request: str, marks: Sequence[str]) -> bool:
         body = b"\n".join(orjson.dumps({"mark": mark}) for mark in marks)
@@ -123,8 +124,9 @@ class Shippers:
     async def _syslog(self, request: str, marks: Sequence[str]) -> bool:
         """Syslog has no answer: ingest closes a connection when all of it is durable. A process
         that is killed closes it too, so only a connection that one life saw to its end counts."""
-        life = self._place.life
-        reader, writer = await asyncio.open_connection(LOOPBACK, self._place.syslog_port)
+        replica = next(self._turns)
+        life = replica.life
+        reader, writer = await asyncio.open_connection(LOOPBACK, replica.syslog_port)
         try:
             for mark in marks:
                 writer.write(f"<34>1 2026-01-02T03:04:05Z fw app 7 - - {mark}\n".encode())
@@ -134,7 +136,7 @@ class Shippers:
             return False
         finally:
             writer.close()
-        return ended == b"" and self._place.life == life
+        return ended == b"" and replica.life == life
 
 
 PROTOCOLS = ("ndjson", "bulk", "hec", "syslog")

@@ -47,6 +47,20 @@ async def test_no_accepted_event_is_lost(place: Path, capsys: pytest.CaptureFixt
         )
 
 
+async def test_r17_of_two_replicas_one_is_killed_for_good(place: Path) -> None:
+    """The other one takes what comes, with the same log store, and nothing accepted is lost."""
+    async with ingest_process(place / "p", replicas=2) as ingest:
+        shippers = Shippers(ingest)
+        async with shippers.running():
+            await progress(shippers)
+            ingest.replicas[0].kill()
+            await progress(shippers)
+        await shippers.close()
+        accepted = shippers.everything
+        assert shippers.repeated  # some were on their way to the one that died
+        await until(lambda: all_stored(ingest, accepted), 60, every=0.5)
+
+
 async def progress(shippers: Shippers) -> None:
     """Return when every protocol goes on."""
     before = shippers.counts()
@@ -62,7 +76,7 @@ async def all_stored(ingest: IngestProcess, accepted: set[str]) -> bool:
 
 
 async def kill_ingest(ingest: IngestProcess) -> None:
-    ingest.kill_ingest()
+    ingest.replicas[0].kill()
     await ingest.start_ingest()
 
 
@@ -71,6 +85,6 @@ async def kill_nats(ingest: IngestProcess) -> None:
 
 
 async def kill_both(ingest: IngestProcess) -> None:
-    ingest.kill_ingest()
+    ingest.replicas[0].kill()
     await ingest.kill_nats()
     await ingest.start_ingest()

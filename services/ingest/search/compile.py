@@ -42,6 +42,9 @@ _ENVELOPE = {
     "server": "server",
     "product": "product",
     "category": "category",
+    "logsource.product": "product",
+    "logsource.category": "category",
+    "logsource.service": "logsource_service",
 }
 
 

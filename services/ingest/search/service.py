@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -140,5 +141,6 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         .replace("+00:00", "Z"),
         **{name: row[name] for name in names if row[name] is not None},
         "logsource": {name: row[at] for name, at in logsource if row[at] is not None},
+        **(orjson.loads(row["extra"]) if row["extra"] is not None else {}),
         "raw": row["raw"],
     }

@@ -7,11 +7,13 @@ path of their list. Values are text as JSON writes them; null is no value.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import orjson
 
+from services.ingest.logsource import MEMBER
 from services.ingest.store.layout import FIELD_PREFIX
 
 __all__ = ["Row", "decode", "envelope_of", "leaves"]
@@ -39,6 +41,7 @@ class _Known(msgspec.Struct, forbid_unknown_fields=True):
     service: str | None = None
     server: str | None = None
     logsource: _Logsource | None = None
+    observed_logsource: dict[str, str] | None = None
     fields: msgspec.Raw = msgspec.Raw()
 
 
@@ -107,11 +110,25 @@ def _row(known: _Known, extra: str | None) -> Row:
         "extra": extra,
     }
     rest: list[tuple[str, str]] = []
+    if known.observed_logsource is not None:
+        # Told apart from what was registered (a replay must not make it more than it is), and
+        # found under the same names.
+        leaves("", {"logsource": known.observed_logsource}, record, rest)
+        if extra is None:
+            record["extra"] = _observed(tuple(known.observed_logsource.items()))
+        else:
+            more = orjson.loads(extra) | {MEMBER: known.observed_logsource}
+            record["extra"] = orjson.dumps(more).decode()
     if not is_text:
         leaves("", event, record, rest)
     if fields is not None:
         leaves("", orjson.loads(fields), record, rest)
     return Row(known.source_id, time, record, rest, len(raw))
+
+
+@lru_cache(maxsize=1024)
+def _observed(logsource: tuple[tuple[str, str], ...]) -> str:
+    return orjson.dumps({MEMBER: dict(logsource)}).decode()
 
 
 def leaves(path: str, value: Any, record: dict[str, Any], rest: list[tuple[str, str]]) -> None:

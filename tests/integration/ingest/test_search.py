@@ -42,6 +42,8 @@ WINDOWS = [
 CLOUD = [
     {
         "eventTime": at(60 + n),
+        "eventSource": "s3.amazonaws.com",
+        "awsRegion": "eu-west-1",
         "eventName": "DeleteTrail" if n == 3 else "ListBuckets",
         "userIdentity": {"userName": "alice"},
         "resources": [{"ARN": f"arn:{n}"}, {"ARN": "arn:shared"}],
@@ -64,7 +66,7 @@ async def client(
     async with storing(world, folder) as client:
         windows = Logsource(product="windows", service="security")
         await publish(world, sealed(WINDOWS, "dc", tenant="t1", logsource=windows))
-        await publish(world, sealed(CLOUD, "aws", tenant="t2"))
+        await publish(world, sealed(CLOUD, "aws", tenant="t2", logsource=Logsource()))
         from services.ingest.envelope import Enveloper, Limits, Sealed
         from services.ingest.framing import frame_text
         from services.ingest.sources import Source
@@ -137,9 +139,28 @@ async def test_golden_queries(client: httpx.AsyncClient, query: str, expected: i
     assert await count(client, query) == expected
 
 
-async def test_one_query_finds_three_kinds_of_sources(client: httpx.AsyncClient) -> None:
+async def test_r02b_one_query_answers_from_every_kind_of_source(client: httpx.AsyncClient) -> None:
     found = await find(client, "alice", limit=100)  # R02b
     assert {hit["source_id"] for hit in found["hits"]} == {"dc", "aws", "ssh"}
+
+
+@pytest.mark.parametrize(
+    ("query", "sources"),
+    [
+        ("logsource.product:windows", {"dc"}),  # as its source was registered
+        ("logsource.product:aws", {"aws"}),  # as the event says
+        ("product:aws AND logsource.service:cloudtrail", {"aws"}),
+        ("logsource.service:security", {"dc"}),
+    ],
+)
+async def test_events_are_found_by_their_logsource(
+    client: httpx.AsyncClient, query: str, sources: set[str]
+) -> None:
+    found = await find(client, query, limit=100)
+    assert {hit["source_id"] for hit in found["hits"]} == sources
+    for hit in found["hits"]:
+        said = hit["logsource"] or hit["observed_logsource"]
+        assert said["product"] in {"windows", "aws"}
 
 
 async def test_events_come_back_verbatim_and_newest_first(client: httpx.AsyncClient) -> None:
