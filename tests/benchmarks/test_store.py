@@ -29,6 +29,7 @@ from services.ingest.sources import Source
 from services.ingest.store.batch import Block, Store, Written, write_batch
 from services.ingest.store.duck import connect
 from services.ingest.store.manifest import ListedFile
+from services.ingest.store.parquet import words_of
 from shared.contracts.ingest import Logsource
 from shared.ids import uuid7
 
@@ -40,7 +41,8 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
 _COPY = (
     "COPY (SELECT * REPLACE (time + to_hours($h) + to_seconds(r * 150) AS time,"
     " $s AS source_id, gen_random_uuid() AS id) FROM read_parquet($f), range($r) t(r)"
-    " ORDER BY time) TO 'TARGET' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+    " ORDER BY time) TO 'TARGET' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880,"
+    " KV_METADATA {'tocsin-words': 'WORDS'})"
 )
 
 
@@ -111,12 +113,15 @@ def a_day(folder: Path) -> list[ListedFile]:
     path = folder / "store" / base.key
     files = []
     duck = duckdb.connect()
+    words = words_of(duck, [path]) or ""
     repeat = STORED // (48 * 50_000)
     assert repeat, "TOCSIN_BENCH_STORED is at least 2,400,000"
     for hour in range(24):
         for source in ("dc-1", "dc-2"):
             target = folder / "store" / f"{source}-{hour:02}.parquet"
-            copy = _COPY.replace("TARGET", str(target))  # COPY takes no parameter for it
+            copy = _COPY.replace("TARGET", str(target)).replace(
+                "WORDS", words
+            )  # COPY takes no parameters
             duck.execute(copy, {"h": hour, "s": source, "f": str(path), "r": repeat})
             found = duck.execute(
                 "SELECT count(*), min(time), max(time) FROM read_parquet($f)", {"f": str(target)}
@@ -157,7 +162,9 @@ def test_searching_a_day(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
             "event_id:4625", 0, t=Aggregation("terms", field="TargetUserName")
         ),
         "newest 100, full text, common": ask("app17.exe"),
-        "newest 100, full text, no match": ask("mimikatz"),
+        "newest 100, full text, no such word": ask("mimikatz"),
+        "newest 100, full text, no such address": ask("203.0.113.9"),
+        "histogram, full text": ask("failed", 0, h=Aggregation("histogram", seconds=3600)),
     }
     with capsys.disabled():
         print(f"\n  {stored:,} events in {len(files)} files, {sum(f.size for f in files):,} bytes")

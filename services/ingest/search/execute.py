@@ -18,14 +18,17 @@ from services.ingest.search.compile import (
     value_of,
 )
 from services.ingest.search.plan import Aggregation, Answer, Search
+from services.ingest.search.skip import asks_for_words, rules_out
 from services.ingest.store.layout import COLUMNS
 from services.ingest.store.manifest import ListedFile
+from services.ingest.store.parquet import WORDS_KEY
 
 if TYPE_CHECKING:  # tens of megabytes, for the store's own processes alone
     import duckdb
 
 __all__ = ["execute"]
 
+WORTH_ASKING = 20_000  # rows of a file; fewer are read sooner than its footer
 FIRST_ROWS = 1_000_000  # looked at before the next portion is four times as large
 _SHOWN = [name for name in COLUMNS if name != "rest"]
 _LATE = 1e308  # of a field without a number: behind all numbers
@@ -88,7 +91,7 @@ def execute(
     for name, aggregation in search.aggregations.items():
         go_on()
         figures[name] = _aggregate(duck, search, aggregation, get)
-    touched = search.files if search.aggregations else looked_at
+    touched = _with_words(duck, search, search.files, get) if search.aggregations else looked_at
     return Answer(
         hits,
         following,
@@ -97,6 +100,21 @@ def execute(
         sum(f.rows for f in touched),
         sum(f.size for f in touched),
     )
+
+
+def _with_words(
+    duck: duckdb.DuckDBPyConnection, search: Search, files: Sequence[ListedFile], get: Get
+) -> list[ListedFile]:
+    """Return *files* without those whose footer rules out what is sought."""
+    large = {str(get(f)): f for f in files if f.rows >= WORTH_ASKING}
+    if not large or not asks_for_words(search.node):
+        return list(files)
+    named = duck.execute(
+        "SELECT file_name, decode(value) FROM parquet_kv_metadata($files) WHERE key = encode($key)",
+        {"files": list(large), "key": WORDS_KEY},
+    ).fetchall()
+    without = {large[path].path for path, words in named if rules_out(search.node, words)}
+    return [f for f in files if f.path not in without]
 
 
 def _from_cursor(search: Search) -> Search:
@@ -143,8 +161,9 @@ def _hits(
         if len(found) > search.limit and _beyond(portion[0], found[search.limit][0], search):
             break
         go_on()
-        found = _merge(found, _page(duck, search, portion, get), search)
-        looked_at += portion
+        worthy = _with_words(duck, search, portion, get)
+        found = _merge(found, _page(duck, search, worthy, get), search)
+        looked_at += worthy
     hits: list[dict[str, Any]] = []
     size = 0
     for _, hit in found[: search.limit]:
@@ -176,18 +195,41 @@ def _merge(
 def _page(
     duck: duckdb.DuckDBPyConnection, search: Search, files: Sequence[ListedFile], get: Get
 ) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Return the first events of *files*. First only where in time they lie: the event itself is
+    by far the widest column, and is then read from that time alone."""
+    found = _first(
+        duck, search, files, get, "min(time) AS first, max(time) AS last", lambda _: "time, id"
+    )
+    if not found or found[0]["first"] is None:
+        return []
+    start, end = found[0]["first"], found[0]["last"] + timedelta(microseconds=1)
+    within = replace(search, start=start, end=end)
+    files = [f for f in files if f.max_time >= start and f.min_time < end]
+    rows = _first(duck, within, files, get, "*", lambda _: ", ".join(_SHOWN))
+    by_field = search.sort.field is not None
+    return [(_key(row, by_field), {name: row[name] for name in _SHOWN}) for row in rows]
+
+
+def _first(
+    duck: duckdb.DuckDBPyConnection,
+    search: Search,
+    files: Sequence[ListedFile],
+    get: Get,
+    outer: str,
+    columns: Callable[[Schema], str],
+) -> list[dict[str, Any]]:
+    """Return *outer* of the first events in the order of *search*, one more than it wants."""
     by = search.sort.field
     statement = _Statement(search, files, [by] if by else [])
     add = statement.parameters.add
     order = "DESC" if search.sort.descending else "ASC"
 
     def select(schema: Schema) -> str:
-        columns = ", ".join(_SHOWN)
         if by is None:
-            return columns
+            return columns(schema)
         value = value_of(by, schema, statement.parameters)
         return (
-            f"{columns}, coalesce({value}, '') AS key_text,"
+            f"{columns(schema)}, coalesce({value}, '') AS key_text,"
             f" coalesce(TRY_CAST({value} AS DOUBLE), {_LATE!r}) AS key_number"
         )
 
@@ -203,10 +245,11 @@ def _page(
         where = f" WHERE ({', '.join(keys)}) {sign} ({', '.join(bounds)})"
     ordering = ", ".join(f"{key} {order}" for key in keys)
     query = f"SELECT * FROM ({union}){where} ORDER BY {ordering} LIMIT {search.limit + 1:d}"  # noqa: S608 - parameters only
+    if outer != "*":
+        query = f"SELECT {outer} FROM ({query})"  # noqa: S608 - ours
     cursor = duck.execute(query, statement.parameters.used_in(query))
     names = [column[0] for column in cursor.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return [(_key(row, by is not None), {name: row[name] for name in _SHOWN}) for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _key(row: dict[str, Any], by_field: bool) -> list[Any]:
@@ -219,7 +262,8 @@ def _key(row: dict[str, Any], by_field: bool) -> list[Any]:
 def _aggregate(
     duck: duckdb.DuckDBPyConnection, search: Search, wanted: Aggregation, get: Get
 ) -> Any:
-    statement = _Statement(search, search.files, [wanted.field] if wanted.field else [])
+    files = _with_words(duck, search, search.files, get)
+    statement = _Statement(search, files, [wanted.field] if wanted.field else [])
     parameters = statement.parameters
 
     def value(schema: Schema) -> str:

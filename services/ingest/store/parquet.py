@@ -1,4 +1,8 @@
-"""Rows into a Parquet file, and Parquet files into one: zstd, sorted by time, with its checksum."""
+"""Rows into a Parquet file, and Parquet files into one: zstd, sorted by time, with its checksum.
+
+A merged file carries in its footer the words that stand in its events (runs of letters, folded):
+a search for text that cannot be among them need not read it.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,20 @@ from services.ingest.store.rows import Row
 if TYPE_CHECKING:  # tens of megabytes, for the store's own processes alone
     import duckdb
 
-__all__ = ["FileFacts", "merge_files", "write_rows"]
+__all__ = ["WORDS_KEY", "FileFacts", "merge_files", "words_of", "write_rows"]
 
 MAX_OTHERS = 500
+WORDS_KEY = "tocsin-words"
+WORD = 4  # letters at least
+MAX_WORDS_BYTES = 1 << 20
 _WRITE = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, ROW_GROUP_SIZE 122880)"
+# RE2 holds two characters beyond ASCII equal to letters of it when case is ignored: U+017F (s) and
+# U+212A (k).
+_LETTERS = f"[a-zA-Z\u017f\u212a]{{{WORD},}}"
+_WORDS = (
+    "SELECT DISTINCT lower(translate(unnest(regexp_extract_all(raw, $letters)), '\u017f\u212a',"
+    " 'sk')) FROM read_parquet($files, union_by_name = true)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +108,33 @@ def merge_files(
 
     *paths* and *others* are those of all files together.
     """
+    words = words_of(duck, files)
+    write = _WRITE
+    if words is not None:  # letters and blanks: nothing in it needs quoting
+        write = f"{_WRITE[:-1]}, KV_METADATA {{'{WORDS_KEY}': '{words}'}})"
     kept = [f'"{name}"' for name in (*COLUMNS, *(FIELD_PREFIX + path for path in paths))]
     duck.execute(
         f"COPY (SELECT {', '.join(kept)} FROM read_parquet($files, union_by_name = true)"  # noqa: S608
         " QUALIFY substr(id::VARCHAR, 15, 1) <> '5'"
         " OR row_number() OVER (PARTITION BY id ORDER BY observed_time) = 1"
-        f" ORDER BY time, id) TO '{_literal(target)}' {_WRITE}",
+        f" ORDER BY time, id) TO '{_literal(target)}' {write}",
         {"files": [str(file) for file in files]},
     )
     return _facts(duck, target, raw_bytes, paths, others)
+
+
+def words_of(duck: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str | None:
+    """Return the words of the events of *files*, blanks between them; None: too many to keep."""
+    found = duck.execute(_WORDS, {"files": [str(f) for f in files], "letters": _LETTERS})
+    words: list[str] = []
+    size = 0
+    while rows := found.fetchmany(10_000):
+        for (word,) in rows:
+            size += len(word) + 1
+            words.append(word)
+        if size > MAX_WORDS_BYTES:
+            return None
+    return " ".join(sorted(words))
 
 
 def _literal(path: Path) -> str:
