@@ -133,6 +133,7 @@ CONSUMERS = (
         filter_subject="tocsin.v1.ingest.block.>",
         batch=64,
         max_ack_pending=2048,
+        ack_wait=6.0,  # searches see what a dead process held as soon after
     ),
     ConsumerSpec(
         durable="detect-replays",

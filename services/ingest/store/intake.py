@@ -22,7 +22,7 @@ from services.ingest.store.batch import Block, Store, Written, write_batch
 from services.ingest.store.process import StoreProcess, StoreProcessError
 from shared.bus import Bus, BusUnavailableError
 from shared.clock import Clock
-from shared.consume import HEARTBEAT, dead_letter
+from shared.consume import dead_letter
 from shared.db import is_transient
 from shared.ids import derived_id, jitter
 from shared.topology import DLQ, consumer
@@ -80,7 +80,7 @@ class Intake:
             self._spec.durable, self._spec.stream
         )
         messages: list[Msg] = []
-        alive = asyncio.create_task(_keep_alive(messages))
+        alive = asyncio.create_task(_keep_alive(messages, self._spec.ack_wait / 3))
         try:
             while self._bus.reconnects == reconnects:
                 await self._gather(subscription, messages)
@@ -169,9 +169,9 @@ class Intake:
                 await self._bus.publish(dead, stream=DLQ.name)
 
 
-async def _keep_alive(messages: list[Msg]) -> None:
+async def _keep_alive(messages: list[Msg], seconds: float) -> None:
     while True:
-        await asyncio.sleep(HEARTBEAT)
+        await asyncio.sleep(seconds)
         for message in list(messages):
             with contextlib.suppress(nats.errors.Error, OSError):
                 await message.in_progress()

@@ -17,7 +17,7 @@ from services.ingest.sources import Source
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
-KILLS = int(os.environ.get("TOCSIN_KILL_ROUNDS", "4"))
+KILLS = int(os.environ.get("TOCSIN_KILL_ROUNDS", "2"))
 SOURCE = Source(id="here")
 
 
