@@ -81,8 +81,9 @@ chaos: setup-dev ## the heavy doses: 80 kills under load, 2,000 mutations of the
 	  tests/integration/cases/evidence/test_stores.py $(ARGS)
 
 .PHONY: chaos-triage
-chaos-triage: setup-dev ## 40 kills of escalate and PostgreSQL in the middle of triage
-	@TOCSIN_TRIAGE_ROUNDS=20 $(BIN)/python -m pytest -q -s tests/system/test_kill_triage.py $(ARGS)
+chaos-triage: setup-dev ## 40 kills each of escalate and PostgreSQL in triage, paging and conversion
+	@TOCSIN_TRIAGE_ROUNDS=20 TOCSIN_CONVERSION_ROUNDS=20 TOCSIN_CHAOS_ROUNDS=20 $(BIN)/python -m pytest -q -s \
+	  tests/system/test_kill_triage.py tests/system/test_kill_conversion.py tests/system/test_kill_paging.py $(ARGS)
 
 .PHONY: chaos-ingest chaos-power
 chaos-ingest: setup-dev ## 50 kills of ingest and NATS while four protocols pour in

@@ -1,5 +1,6 @@
 """Escalate's composition root."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -43,6 +44,7 @@ from services.escalate.oncall.undelivered import UNDELIVERABLE_CONSUMER, Undeliv
 from services.escalate.paging import LogChannel, Pager
 from services.escalate.policy_versions import PolicyBook
 from services.escalate.proposal import Policies
+from services.escalate.retention import Retention
 from services.escalate.settings import Settings, load_policies, mailbox_of
 from services.escalate.silence import SilenceWatch
 from services.escalate.sources import SOURCES_CONSUMER, SourcesHandler
@@ -79,9 +81,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
-        engine = create_engine(database_url, "escalate")
+        engine = create_engine(database_url, "escalate", pool_size=6)
         seed = settings.nats_nkey_seed
-        log_channel = LogChannel()
+        links = Links(settings.public_url)
         book = PolicyBook(engine, policies)
 
         def in_force() -> Policies:
@@ -93,13 +95,20 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             await book.refresh(clock())
             return 0
 
-        async with Bus(
-            settings.nats_url, "escalate", seed.get_secret_value() if seed else None
-        ) as bus:
+        async with (
+            Bus(settings.nats_url, "escalate", seed.get_secret_value() if seed else None) as bus,
+            poster_of(settings) as poster,
+        ):
+            channels = channels_of(settings, poster, links, clock)
             outbox = Reconciler("outbox", Relay(engine, bus, ESCALATIONS.name).once, 0.5)
-            links = Links(settings.public_url)
-            channels = {log_channel.name: log_channel, **channels_of(settings, links, clock)}
-            pager = Pager(engine, channels, clock, outbox.wake, lambda: pages.wake())
+            pager = Pager(
+                engine,
+                channels,
+                clock,
+                outbox.wake,
+                lambda: pages.wake(),
+                socket.gethostname(),  # a container that is started again keeps its name
+            )
 
             async def send() -> int:
                 await links.load(engine)
@@ -115,7 +124,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     outbox.wake()
                 return done
 
-            poster = poster_of(settings)
             follow_ups = FollowUps(engine, poster, Secrets(settings.paging_secrets_file), clock)
             signing = settings.slack_signing_secret
             slack = SlackApp(signing.get_secret_value(), poster) if signing else None
@@ -138,14 +146,16 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 chains.wake()
                 followed.wake()
 
-            desk = Desk(in_force, log_channel.name, timedelta(minutes=settings.acknowledge_minutes))
+            kept = timedelta(days=settings.triage_days)
+            retention = Retention(engine, clock, kept, policies.rules.half_life)
+            desk = Desk(in_force, LogChannel.name, timedelta(minutes=settings.acknowledge_minutes))
             unacknowledged = Reconciler(
                 "support cases", Watch(engine, desk, clock, went_out).once, 1.0
             )
             silence = SilenceWatch(
                 engine,
                 in_force,
-                log_channel.name,
+                LogChannel.name,
                 timedelta(minutes=settings.severity_minutes),
                 clock,
                 went_out,
@@ -154,7 +164,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             assembly = AssemblyWatch(
                 engine,
                 in_force,
-                log_channel.name,
+                LogChannel.name,
                 settings.v_team_minutes,
                 clock,
                 went_out,
@@ -169,21 +179,21 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 door = ImapDoor(mailbox, letters)
                 mails.append(Reconciler("imap", door.once, settings.imap_seconds))
             on_detection = DetectionHandler(
-                engine, in_force, log_channel.name, clock, went_out, extensions.wake
+                engine, in_force, LogChannel.name, clock, went_out, extensions.wake
             )
-            on_case = CasesHandler(engine, in_force, log_channel.name, clock, went_out)
-            on_customers = CustomersHandler(engine, in_force, log_channel.name, clock, went_out)
+            on_case = CasesHandler(engine, in_force, LogChannel.name, clock, went_out)
+            on_customers = CustomersHandler(engine, in_force, LogChannel.name, clock, went_out)
 
-            on_source = SourcesHandler(engine, in_force, log_channel.name, clock, went_out)
+            on_source = SourcesHandler(engine, in_force, LogChannel.name, clock, went_out)
 
             async def wake() -> int:
-                done = await wake_one(engine, in_force(), log_channel.name, clock)
+                done = await wake_one(engine, in_force(), LogChannel.name, clock)
                 if done:
                     went_out()
                 return done
 
-            on_clock = ClockHandler(engine, in_force, log_channel.name, clock, went_out)
-            on_unreached = UndeliverableHandler(engine, in_force, log_channel.name, clock, went_out)
+            on_clock = ClockHandler(engine, in_force, LogChannel.name, clock, went_out)
+            on_unreached = UndeliverableHandler(engine, in_force, LogChannel.name, clock, went_out)
             async with background(
                 outbox.run(),
                 chains.run(),
@@ -198,6 +208,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 Reconciler("policies", look_at_policies, 2.0).run(),
                 Reconciler("files", files.look, 1.0).run(),
                 Reconciler("snoozes", wake, 1.0).run(),
+                Reconciler("retention", retention.once, 3600.0).run(),
                 consume_batches(bus, consumer(DETECTIONS_CONSUMER), on_detection),
                 consume(bus, consumer(CASES_CONSUMER), on_case),
                 consume(bus, consumer(NOTIFICATIONS_CONSUMER), on_customers),

@@ -1,32 +1,33 @@
 """Sends what is on the page ledger: at least once, with the page's id as the key for repeats."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
+import prometheus_client
 import structlog
-from prometheus_client import Counter
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.escalate.pages import Page, claim_pages, mark_failed, mark_sent
+from services.escalate.fates import Fate, Fates
+from services.escalate.pages import Page, due_pages, give_back, lease_pages
 from shared.clock import Clock
-from shared.cloudevents import outgoing
-from shared.contracts.escalate import TeamPagedV1
-from shared.ids import derived_id
-from shared.outbox import enqueue
 
-__all__ = ["Channel", "ChannelError", "LogChannel", "Pager"]
+__all__ = ["MOST", "SLOTS", "Channel", "ChannelError", "LogChannel", "Pager"]
 
 SEND_SECONDS = 10.0
 LEASE = timedelta(seconds=SEND_SECONDS + 5)
-# A page is never given up; a minute is the most that it waits after a provider came back.
-RETRY_SECONDS = (2, 5, 15, 30, 60)
-SLOTS = 16  # of each channel: a provider that hangs holds up no other
+SLOTS = 32  # of each provider
+MOST = 256  # of all
+CLAIM = 64  # in one transaction
+STOP_SECONDS = 3.0
 
 log = structlog.get_logger()
-_pages = Counter("tocsin_escalate_pages_total", "Attempts to page a team", ["channel", "fate"])
+_pages = prometheus_client.Counter(
+    "tocsin_escalate_pages_total", "Attempts to page a team", ["channel", "fate"]
+)
 
 
 class ChannelError(Exception):
@@ -38,6 +39,9 @@ class Channel(Protocol):
 
     name: str
 
+    def provider(self, page: Page) -> str:
+        """Return who takes the page: what is down or slow there is so for all that go there."""
+
     async def send(self, page: Page) -> None:
         """Return once the page is handed over; ChannelError if it was not."""
 
@@ -46,6 +50,10 @@ class LogChannel:
     """Pages by a line in the service's own log, for whatever watches that."""
 
     name = "log"
+
+    def provider(self, page: Page) -> str:
+        """Return this channel: it waits for nobody."""
+        return self.name
 
     async def send(self, page: Page) -> None:
         """Write the line."""
@@ -62,8 +70,13 @@ class LogChannel:
 class Pager:
     """The work of a reconciler: claims due pages and sends them side by side.
 
+    Whatever channel they go by, pages are claimed together, the longest due first. Of one provider
+    so many are sent at once and no more: what waits for one that hangs stays on the ledger, for any
+    instance, and holds up nothing that goes elsewhere.
+
     A crash between sending and writing that down sends again under the same id once the lease is
-    over: a page may come twice, but is never passed over.
+    over, or as soon as an *instance* of the same name is up: a page may come twice, but is never
+    passed over.
     """
 
     def __init__(
@@ -73,76 +86,101 @@ class Pager:
         clock: Clock,
         on_outgoing: Callable[[], None],
         on_free: Callable[[], None] = lambda: None,
+        instance: str = "",
     ) -> None:
         self._engine, self._channels = engine, channels
-        self._clock, self._on_outgoing, self._on_free = clock, on_outgoing, on_free
-        self._sending: dict[asyncio.Task[None], str] = {}
+        self._clock, self._on_free = clock, on_free
+        self._instance, self._new = instance, bool(instance)
+        self._fates = Fates(engine, clock, on_outgoing)
+        self._sending: set[asyncio.Task[None]] = set()
+        self._at_once: Counter[str] = Counter()  # by provider
+        self._providers: dict[tuple[str, str], str] = {}  # of all who were paged so far
+        self._left = False  # something was due that there was no slot for
 
     async def send_due(self) -> int:
         """Claim what is due, as far as there are free slots, and begin to send it."""
-        claimed = 0
-        for name in self._channels:
-            free = SLOTS - sum(busy == name for busy in self._sending.values())
-            if free > 0:
-                claimed += await self._claim([name], free, among=True)
-        return claimed + await self._claim(self._channels, SLOTS, among=False)
+        if self._new:
+            await self._take_up()
+        while (room := min(MOST - len(self._sending), CLAIM)) > 0:
+            full = {where for where, busy in self._at_once.items() if busy >= SLOTS}
+            async with self._engine.begin() as connection:
+                now = self._clock()
+                due = await due_pages(connection, room, now, self._whose(full))
+                chosen = self._fitting(due)
+                if chosen:
+                    await lease_pages(connection, chosen, now + LEASE, self._instance)
+            for page in chosen:
+                self._begin(page, now + LEASE)
+            self._left = bool(full) or len(due) > len(chosen)
+            if chosen:
+                return len(chosen)
+            if not due and not any(self._has_room(provider) for provider in full):
+                return 0
+            # All that was found goes where it is full, or it is not full any more: look again.
+        self._left = True
+        return 0
 
     async def finish(self) -> None:
         """Return once everything that was begun has its fate."""
         while self._sending:
             await asyncio.wait(list(self._sending))
+        await self._fates.written()
 
     async def stop(self) -> None:
         """Break off what is being sent; its leases end by themselves."""
         for task in list(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+        await self._fates.stop(STOP_SECONDS)
 
-    async def _claim(self, names: Mapping[str, Channel] | list[str], n: int, *, among: bool) -> int:
+    async def _take_up(self) -> None:
+        """Begin with what the one of this name that was here before did not bring to an end."""
         async with self._engine.begin() as connection:
-            now = self._clock()
-            due = await claim_pages(connection, list(names), n, now, now + LEASE, among=among)
+            left = await give_back(connection, self._instance, self._clock())
+        self._new = False
+        if left:
+            log.warning("pages of a process that died are sent again", pages=left)
+
+    def _whose(self, full: Collection[str]) -> list[tuple[str, str]]:
+        """Return the recipients of providers that have all the pages that they are sent at once."""
+        return [who for who, where in self._providers.items() if where in full]
+
+    def _fitting(self, due: Sequence[Page]) -> list[Page]:
+        """Return those of *due* that there is a slot for."""
+        found, at_once = [], Counter(self._at_once)
+        providers: dict[tuple[str, str], str] = {}  # asked anew: a secret may have changed
         for page in due:
-            task = asyncio.create_task(self._send(page))
-            self._sending[task] = page.channel
-            task.add_done_callback(self._done)
-        return len(due)
+            who = (page.channel, page.recipient)
+            if who not in providers:
+                channel = self._channels.get(page.channel)
+                providers[who] = channel.provider(page) if channel else page.channel
+            if at_once[providers[who]] < SLOTS:
+                at_once[providers[who]] += 1
+                found.append(page)
+        self._providers |= providers
+        return found
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._sending[task]
-        if not task.cancelled() and (error := task.exception()):
-            log.error("page's fate not written", error=repr(error))
-        self._on_free()
+    def _has_room(self, provider: str) -> bool:
+        """Tell whether to claim for it again: a transaction for every single page is too dear."""
+        return self._at_once[provider] <= SLOTS // 2
 
-    async def _send(self, page: Page) -> None:
+    def _begin(self, page: Page, lease: datetime) -> None:
+        provider = self._providers[page.channel, page.recipient]
+        self._at_once[provider] += 1
+        task = asyncio.create_task(self._send(page, lease))
+        self._sending.add(task)
+        task.add_done_callback(partial(self._done, provider))
+
+    def _done(self, provider: str, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._at_once[provider] -= 1
+        if self._left and self._has_room(provider):
+            self._on_free()
+
+    async def _send(self, page: Page, lease: datetime) -> None:
         error = await self._hand_over(page)
         _pages.labels(page.channel, "failed" if error else "sent").inc()
-        try:
-            await self._write(page, error)
-        except (SQLAlchemyError, OSError) as failure:  # the lease ends; it is sent again
-            log.warning("page's fate not written", page_id=str(page.id), error=str(failure))
-            return
-        if error is None:
-            self._on_outgoing()
-
-    async def _write(self, page: Page, error: str | None) -> None:
-        async with self._engine.begin() as connection:
-            now = self._clock()
-            if error is not None:
-                seconds = RETRY_SECONDS[min(page.attempts, len(RETRY_SECONDS)) - 1]
-                await mark_failed(connection, page, error, now + timedelta(seconds=seconds))
-                return
-            if await mark_sent(connection, page, now):
-                paged = TeamPagedV1(
-                    event_id=derived_id("team-paged", page.id),
-                    occurred_at=now,
-                    page_id=page.id,
-                    incident_id=page.incident_id,
-                    team=page.team,
-                    channel=page.channel,
-                    reason=page.reason,
-                )
-                await enqueue(connection, [outgoing(paged, source="escalate")])
+        self._fates.add(Fate(page, self._clock(), error, lease))
 
     async def _hand_over(self, page: Page) -> str | None:
         """Return why *page* could not be sent; None once it was."""

@@ -1,7 +1,7 @@
 """From a group over the threshold to the proposal of an incident: what is known, what is not."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from services.escalate.desk import Cause
@@ -224,9 +224,10 @@ def propose(
             window_end=group.last + policies.rules.gap,
             explanation=explanation_of(group, policies.rules, cause, standing),
         ),
-        severity=Assessment.model_validate(asdict(assessed)),
+        severity=Assessment.model_validate(assessed, from_attributes=True),
         priority=PriorityAssessment.model_validate(
-            {**asdict(factors), "reason": f"Estimated from the stage reached. {factors.reason}"}
+            replace(factors, reason=f"Estimated from the stage reached. {factors.reason}"),
+            from_attributes=True,
         ),
         services=sorted(facts.services),
         regions=sorted(facts.regions),

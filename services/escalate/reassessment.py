@@ -5,7 +5,6 @@ What the service team said itself stays, except where detections show something 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -126,9 +125,13 @@ def _reach(scope: Scope) -> str | None:
     return wider.get(widest, widest) if len(names) > 1 else widest
 
 
-async def note_proposed(connection: AsyncConnection, incident: UUID, first: Assessment) -> None:
-    """Remember what the first proposal of an incident was computed from."""
-    await _note(connection, incident, first.inputs, first.level, first.points)
+async def note_proposed(
+    connection: AsyncConnection, first: Iterable[tuple[UUID, Assessment]]
+) -> None:
+    """Remember what the first proposals of incidents were computed from."""
+    rows = [_row(incident, one.inputs, one.level, one.points) for incident, one in first]
+    if rows:
+        await connection.execute(_NOTE, rows)
 
 
 async def note_set(connection: AsyncConnection, event: SeveritySetV1, policies: Policies) -> None:
@@ -217,7 +220,7 @@ async def _again(
         cause=cause,
         reason=f"{reason}: {result.points} points, {result.level}",
         previous=row.level if row else None,
-        severity=Assessment.model_validate(asdict(result)),
+        severity=Assessment.model_validate(result, from_attributes=True),
     )
     await enqueue(connection, [outgoing(event, source="escalate")])
     _proposed.labels(cause).inc()
@@ -228,10 +231,13 @@ async def _note(
     connection: AsyncConnection, incident: UUID, inputs: Mapping[str, Any], level: str, points: int
 ) -> int:
     """Remember what an assessment was computed from; return how many there were of the incident."""
-    row = {
+    return int(await connection.scalar(_NOTE, _row(incident, inputs, level, points)) or 0)
+
+
+def _row(incident: UUID, inputs: Mapping[str, Any], level: str, points: int) -> dict[str, Any]:
+    return {
         "incident": incident,
         "inputs": orjson.dumps(dict(inputs)).decode(),
         "level": level,
         "points": points,
     }
-    return int(await connection.scalar(_NOTE, row) or 0)

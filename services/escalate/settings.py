@@ -48,6 +48,10 @@ class Settings(ServiceSettings):
     storm_groups: int = Field(
         10, ge=1, description="more entities than this for one rule at once are one proposal"
     )
+    triage_days: int = Field(
+        90, ge=31, le=3650,
+        description="groups that came to nothing or are over, and faded risk, are kept so long",
+    )  # fmt: skip
     storm_seconds: float = Field(60, gt=0, le=3600, description="what counts as at once")
     extend_seconds: float = Field(
         1.0, gt=0, le=60, description="least time between two messages on what joined a proposal"

@@ -52,12 +52,14 @@ _RECENT = text(
     " WHERE cause_rule = ANY(CAST(:rules AS text[])) AND proposed_at > :since GROUP BY cause_rule"
 )
 _SAVE = text(
-    "INSERT INTO detection_groups AS g (id, key, first_seen, last_seen, detections, risk, state)"
-    " SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS uuid[]),"
+    "INSERT INTO detection_groups AS g (id, key, first_seen, last_seen, detections, risk, state,"
+    " changed_at) SELECT *, CAST(:now AS timestamptz)"
+    " FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS uuid[]),"
     " CAST(:first AS timestamptz[]), CAST(:last AS timestamptz[]), CAST(:counts AS int[]),"
     " CAST(:risks AS int[]), CAST(:states AS text[])) ON CONFLICT (id) DO UPDATE SET"
     " first_seen = EXCLUDED.first_seen, last_seen = EXCLUDED.last_seen,"
     " detections = EXCLUDED.detections, risk = EXCLUDED.risk, state = EXCLUDED.state,"
+    " changed_at = EXCLUDED.changed_at,"
     # What joins a proposed group and is new to it is told at once, unless the group is snoozed.
     " tell_after = CASE WHEN g.id = ANY(CAST(:urgent AS uuid[]))"
     " AND (g.snoozed_until IS NULL OR g.snoozed_until <= :now)"

@@ -8,7 +8,7 @@ from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.escalate.desk import Settled, Verdict, settle
-from services.escalate.pages import order_page
+from services.escalate.pages import Order, order_pages
 from services.escalate.proposal import Policies, propose
 from services.escalate.reassessment import note_proposed, worsened
 from services.escalate.sighting import sighting_of
@@ -83,12 +83,19 @@ async def propose_all(
     ]
     await record_proposals(connection, proposed, now)
     await mark_told(connection, [d for found in telling.values() for d in found])
+    await note_proposed(connection, [(p.incident_id, p.severity) for p in proposals])
+    orders = [
+        Order(
+            cause=proposal.event_id,
+            incident_id=proposal.incident_id,
+            team=team,
+            channel=channel,
+            reason=f"set the severity of {proposal.title}",
+            asks="severity",
+        )
+        for proposal in proposals
+        for team in policies.directory.teams_of(proposal.services)[:MOST_TEAMS]
+    ]
+    await order_pages(connection, orders, now)
     for proposal in proposals:
-        await note_proposed(connection, proposal.incident_id, proposal.severity)
-        for team in policies.directory.teams_of(proposal.services)[:MOST_TEAMS]:
-            reason = f"set the severity of {proposal.title}"
-            await order_page(
-                connection, proposal.event_id, proposal.incident_id, team, channel, reason, now,
-                asks="severity",
-            )  # fmt: skip
         _proposals.labels(proposal.severity.level).inc()

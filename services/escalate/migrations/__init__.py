@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0009"
+HEAD = "0011"

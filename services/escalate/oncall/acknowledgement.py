@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.escalate.directory import Directory
 from services.escalate.oncall.engagements import accept
 from services.escalate.oncall.roster import MEMBER_KINDS
+from services.escalate.pages import drop_pages
 from services.escalate.sighting import printable
 from shared.cloudevents import outgoing
 from shared.contracts.escalate import PageAcknowledgedV1
@@ -35,10 +36,6 @@ _ANSWER = text(
 _STOP = text(
     "UPDATE page_chains SET ended = 'acknowledged', due_at = NULL, acknowledged_at = :now,"
     " acknowledged_by = :by WHERE id = :chain AND acknowledged_at IS NULL"
-)
-_DROP = text(
-    "UPDATE pages SET dropped_at = :now"
-    " WHERE chain_id = :chain AND sent_at IS NULL AND dropped_at IS NULL"
 )
 _USE = text("UPDATE pages SET link_used_at = :now WHERE id = :id AND link_used_at IS NULL")
 
@@ -74,7 +71,7 @@ async def acknowledge(
     await connection.execute(_ANSWER, {"id": page_id, "now": now, "by": by})
     if chain is not None:
         await connection.execute(_STOP, {"chain": chain.id, "now": now, "by": by})
-        await connection.execute(_DROP, {"chain": chain.id, "now": now})
+        await drop_pages(connection, [chain.id], now)
     answered = PageAcknowledgedV1(
         event_id=derived_id("page-acknowledged", page_id),
         occurred_at=now,

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.escalate.pages import Asks, order_page
+from services.escalate.pages import Asks, drop_pages, order_page
 from services.escalate.routing import Engaged
 from services.escalate.sighting import printable
 from shared.clock import rfc3339
@@ -49,10 +49,7 @@ _STOP = text(
     " settled_at = CASE WHEN :settles THEN coalesce(settled_at, :now) ELSE settled_at END"
     " WHERE engagement_id = :id"
 )
-_DROP = text(
-    "UPDATE pages SET dropped_at = :now WHERE sent_at IS NULL AND dropped_at IS NULL AND chain_id"
-    " IN (SELECT id FROM page_chains WHERE engagement_id = :id)"
-)
+_CHAINS = text("SELECT id FROM page_chains WHERE engagement_id = :id")
 # What may follow on what: who declined can still come, who was released is asked anew.
 MOVES = {
     "accepted": ("requested", "declined"),
@@ -165,7 +162,8 @@ async def _move(
         return False
     stop = {"id": engagement_id, "why": status, "settles": status != "accepted", "now": now}
     await connection.execute(_STOP, stop)
-    await connection.execute(_DROP, {"id": engagement_id, "now": now})
+    chains = (await connection.execute(_CHAINS, {"id": engagement_id})).scalars().all()
+    await drop_pages(connection, chains, now)
     told = _TOLD[status](
         event_id=derived_id(f"engagement-{status}", engagement_id, rfc3339(now)),
         occurred_at=now,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from services.escalate.oncall.channels.wiring import channels_of
+from services.escalate.oncall.channels.http import Poster
+from services.escalate.oncall.channels.wiring import channels_of, poster_of
 from services.escalate.oncall.links import Links
 from services.escalate.pages import Page
 from services.escalate.paging import ChannelError
@@ -20,12 +21,22 @@ from tests.support.smtp_sink import smtp_sink
 from tests.support.webhook_sink import new_webhook_secret
 
 pytestmark = pytest.mark.integration
+OPEN: list[Poster] = []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def sink() -> AsyncIterator[Providers]:
     async with providers(new_webhook_secret()) as found:
         yield found
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def closed() -> AsyncIterator[None]:
+    """Close what a test's channels keep open."""
+    yield
+    while OPEN:
+        async with OPEN.pop():
+            pass
 
 
 def page(channel: str, to: str, **more: Any) -> Page:
@@ -38,8 +49,9 @@ def page(channel: str, to: str, **more: Any) -> Page:
 
 
 def channels(**settings: Any) -> Any:
-    links = Links("https://tocsin.example", b"k" * 32)
-    return channels_of(Settings(**settings), links, utc_now)
+    links, made = Links("https://tocsin.example", b"k" * 32), Settings(**settings)
+    OPEN.append(poster_of(made))
+    return channels_of(made, OPEN[-1], links, utc_now)
 
 
 def secrets(folder: Path, **found: Any) -> Path:

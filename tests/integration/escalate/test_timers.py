@@ -1,26 +1,31 @@
 """Timers and deliveries with a wound clock: no page lost, none under two keys (R11, §6)."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.directory import load_directory
 from services.escalate.oncall.acknowledgement import acknowledge
 from services.escalate.oncall.chains import Chains
-from services.escalate.oncall.channels.wiring import channels_of
+from services.escalate.oncall.channels.wiring import channels_of, poster_of
 from services.escalate.oncall.links import Links
-from services.escalate.pages import Page, order_page
-from services.escalate.paging import ChannelError, LogChannel, Pager
+from services.escalate.oncall.targets import Recipient
+from services.escalate.pages import Page, Written, order_page, write_pages
+from services.escalate.paging import MOST, SLOTS, Channel, ChannelError, Pager
 from services.escalate.settings import Settings, load_policies
 from shared.contracts.escalate import CoverageGapFoundV1, TeamPagedV1
 from shared.ids import derived_id
 from tests.integration.escalate.oncall_world import overrides
 from tests.support.providers import Providers, providers
+from tests.support.waiting import until
 from tests.support.webhook_sink import new_webhook_secret
 from tests.support.world import World
 
@@ -31,19 +36,17 @@ MINUTE = timedelta(minutes=1)
 class Rig:
     """Escalate's two workers over a clock that only the test winds."""
 
-    def __init__(self, world: World, sink: Providers, folder: Path) -> None:
+    def __init__(
+        self, world: World, sink: Providers, settings: Settings, channels: dict[str, Channel]
+    ) -> None:
         self.now = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday: cy is on call
-        self.engine, self.sink = world.engine("escalate"), sink
-        settings = world.settings(Settings, **overrides(folder, sink))
+        self.engine, self.sink, self.channels = world.engine("escalate"), sink, channels
         assert settings.directory_file
         self.directory = load_directory(settings.directory_file)
         self.policies = load_policies(settings)
-        links = Links("http://127.0.0.1", b"k" * 32)
-        log = LogChannel()
-        self.channels = {log.name: log, **channels_of(settings, links, lambda: datetime.now(UTC))}
 
-    def pager(self) -> Pager:
-        return Pager(self.engine, self.channels, lambda: self.now, lambda: None)
+    def pager(self, instance: str = "") -> Pager:
+        return Pager(self.engine, self.channels, lambda: self.now, lambda: None, instance=instance)
 
     def chains(self) -> Chains:
         return Chains(self.engine, lambda: self.policies, lambda: self.now)
@@ -54,6 +57,23 @@ class Rig:
             await order_page(
                 connection, identity, identity, team, "log", name, self.now, severity=severity
             )
+
+    async def write_pages(self, to: str, count: int, reason: str = "bench") -> None:
+        """Put pages on the ledger, each of a chain of its own, by webhook *to*."""
+        for number in range(count):
+            await self.order(f"{reason}-{to}-{number}")
+        wanted = [
+            (
+                Written(
+                    derived_id("page", derived_id("test-timer", f"{reason}-{to}-{number}"), "api"),
+                    derived_id("test-timer", f"{reason}-{to}-{number}"), "api", reason, 0, self.now,
+                ),
+                (Recipient(None, "webhook", to),),
+            )
+            for number in range(count)
+        ]  # fmt: skip
+        async with self.engine.begin() as connection:
+            assert await write_pages(connection, wanted, self.now) == count
 
     async def run(self, pager: Pager) -> None:
         """Do what is due now, to the end."""
@@ -75,10 +95,54 @@ class Rig:
             ]
 
 
+class Away:
+    """The engine of a PostgreSQL that is not there the next *away* times."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine, self.away = engine, 0
+
+    def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        if self.away:
+            self.away -= 1
+            raise OSError("connection refused")
+        return self.engine.begin()
+
+
+@asynccontextmanager
+async def hanging(came: list[asyncio.StreamWriter]) -> AsyncIterator[int]:
+    """Take connections on a port and never answer."""
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(writer)
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in came:
+            writer.close()
+
+
 @pytest_asyncio.fixture
 async def rig(world: World, tmp_path: Path) -> AsyncIterator[Rig]:
     async with providers(new_webhook_secret()) as sink:
-        yield Rig(world, sink, tmp_path)
+        # Any port of loopback: tests have providers of their own.
+        given = {**overrides(tmp_path, sink), "paging_allow": ["127.0.0.0/8"]}
+        settings = world.settings(Settings, **given)
+        links = Links("http://127.0.0.1", b"k" * 32)
+        async with poster_of(settings) as poster:
+            channels = channels_of(settings, poster, links, lambda: datetime.now(UTC))
+            found = Rig(world, sink, settings, channels)
+            yield found
+            async with found.engine.begin() as connection:  # what is left is no other test's
+                await connection.exec_driver_sql(
+                    "UPDATE pages SET dropped_at = now() WHERE sent_at IS NULL"
+                )
+                await connection.exec_driver_sql(
+                    "UPDATE page_chains SET due_at = NULL, ended = 'test over'"
+                    " WHERE due_at IS NOT NULL"
+                )
 
 
 async def test_a_provider_that_is_down_for_ten_minutes_loses_no_page(rig: Rig) -> None:
@@ -162,20 +226,38 @@ async def test_two_instances_and_one_that_dies_page_each_once_by_key(rig: Rig) -
     rig.now += timedelta(seconds=16)  # the leases end
     while await heir.send_due():
         await heir.finish()
-    for path, channel in (("/slack", "slack"), ("/pagerduty", "pagerduty")):
-        wanted = {
-            str(page.id)
-            for number in range(100)
-            for page in await rig.pages(f"twice-{number}")
-            if page.channel == channel
-        }
-        assert len(wanted) == 100
-        assert set(rig.sink.keys(path)) == wanted
+    async with rig.engine.connect() as connection:
+        rows = await connection.exec_driver_sql(
+            "SELECT channel, CAST(id AS text) AS id FROM pages WHERE reason LIKE 'twice-%'"
+        )
+        wanted: dict[str, set[str]] = {}
+        for row in rows:
+            wanted.setdefault(row.channel, set()).add(row.id)
+    for channel in ("slack", "pagerduty"):
+        assert len(wanted[channel]) == 100
+        assert set(rig.sink.keys(f"/{channel}")) == wanted[channel]
+
+
+async def test_who_comes_back_under_its_name_sends_at_once_what_it_was_sending(rig: Rig) -> None:
+    await rig.write_pages("bo-hook", 20, "again")
+    dying = rig.pager("here")
+    assert await dying.send_due() == 20
+    await dying.stop()  # before any was taken
+    other = rig.pager("there")
+    assert await other.send_due() == 0  # leased
+    heir = rig.pager("here")
+    assert await heir.send_due() == 20
+    await heir.finish()
+    assert len(set(rig.sink.keys("/webhook"))) == 20
+    assert await rig.pager("here").send_due() == 0  # what has its fate is not taken up
 
 
 async def test_a_channel_that_hangs_holds_up_no_other(rig: Rig) -> None:
     class Hanging:
         name = "slack"
+
+        def provider(self, page: Page) -> str:
+            return self.name
 
         async def send(self, page: Page) -> None:
             await asyncio.Event().wait()
@@ -186,13 +268,57 @@ async def test_a_channel_that_hangs_holds_up_no_other(rig: Rig) -> None:
     pager = rig.pager()
     while await rig.chains().advance():
         pass
-    for _ in range(50):
+
+    async def others() -> bool:
         await pager.send_due()
-        await asyncio.sleep(0.05)
-        if len(set(rig.sink.keys("/pagerduty"))) >= 20:
-            break
-    assert len(set(rig.sink.keys("/pagerduty"))) == 20
+        return len(set(rig.sink.keys("/pagerduty"))) >= 20
+
+    await until(others)
     await pager.stop()
+
+
+async def test_a_host_that_hangs_holds_up_no_other_of_its_channel(rig: Rig, tmp_path: Path) -> None:
+    """More pages than are claimed at once wait for it, and are due longer than all others."""
+    came: list[asyncio.StreamWriter] = []
+    async with hanging(came) as port:
+        secrets = json.loads((tmp_path / "secrets.json").read_text())
+        secrets["ana-hook"]["url"] = f"http://127.0.0.1:{port}/"
+        (tmp_path / "secrets.json").write_text(json.dumps(secrets))
+        await rig.write_pages("ana-hook", MOST + 50)
+        rig.now += timedelta(seconds=1)
+        await rig.write_pages("bo-hook", 40)
+        pager = rig.pager()
+
+        async def others() -> bool:
+            await pager.send_due()
+            return len(set(rig.sink.keys("/webhook"))) >= 40
+
+        await until(others)
+        await until(lambda: len(came) == SLOTS)  # and no more at once
+        await pager.stop()
+    async with rig.engine.connect() as connection:
+        claimed = await connection.exec_driver_sql(
+            "SELECT sum(attempts) FROM pages WHERE recipient = 'ana-hook'"
+        )
+        assert claimed.scalar_one() == SLOTS  # the others are free for any instance
+
+
+async def test_what_became_of_pages_is_written_once_postgresql_is_back(rig: Rig) -> None:
+    await rig.write_pages("bo-hook", 5, "back")
+    engine = Away(rig.engine)
+    pager = Pager(engine, rig.channels, lambda: rig.now, lambda: None)  # type: ignore[arg-type]
+    assert await pager.send_due() == 5
+    engine.away = 2  # of the times that it is asked from now on
+    await pager.finish()
+    async with rig.engine.connect() as connection:
+        sent = await connection.exec_driver_sql(
+            "SELECT count(*) FROM pages WHERE reason = 'back' AND sent_at IS NOT NULL"
+        )
+        assert sent.scalar_one() == 5
+    assert engine.away == 0
+    rig.now += timedelta(seconds=16)
+    assert await pager.send_due() == 0  # so none comes a second time
+    assert len(rig.sink.keys("/webhook")) == 5
 
 
 async def test_what_a_channel_says_is_kept_and_a_channel_that_is_not_there_is_named(
@@ -200,6 +326,9 @@ async def test_what_a_channel_says_is_kept_and_a_channel_that_is_not_there_is_na
 ) -> None:
     class Broken:
         name = "pagerduty"
+
+        def provider(self, page: Page) -> str:
+            return self.name
 
         async def send(self, page: Page) -> None:
             raise ChannelError("the pager is off\x00")

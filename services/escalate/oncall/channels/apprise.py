@@ -24,6 +24,10 @@ class AppriseChannel:
     def __init__(self, secrets: Secrets, link_of: LinkOf, clock: Clock) -> None:
         self._secrets, self._link_of, self._clock = secrets, link_of, clock
 
+    def provider(self, page: Page) -> str:
+        """Return the recipient: where its URL leads is known to the library alone."""
+        return f"{self.name} {page.recipient}"
+
     async def send(self, page: Page) -> None:
         """Return once the library says that it was taken; ChannelError if it was not."""
         url = self._secrets.get(page.recipient, "url")["url"]

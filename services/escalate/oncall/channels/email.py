@@ -63,6 +63,10 @@ class EmailChannel:
         ca_file = server.ca_file
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
 
+    def provider(self, page: Page) -> str:
+        """Return the mail server, which all mail goes to."""
+        return self.name
+
     async def send(self, page: Page) -> None:
         """Return once the server took it; ChannelError if it did not."""
         server = self._server

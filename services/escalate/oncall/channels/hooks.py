@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import Any
 
+import httpx
 from standardwebhooks import Webhook
 
 from services.escalate.oncall.channels.http import Poster
@@ -151,19 +152,16 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # Slack's three
 
 
-Shape = Callable[[Message, Mapping[str, str]], tuple[str, dict[str, Any]]]
-"""Returns URL and body for a message and the secret of its recipient."""
+Shape = Callable[[Message, Mapping[str, str]], dict[str, Any]]
+"""Returns the body for a message and the secret of its recipient."""
 
 HOOKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
-    "slack": (("url",), lambda message, secret: (secret["url"], slack(message))),
-    "teams": (("url",), lambda message, secret: (secret["url"], teams(message))),
-    "webhook": (("url", "secret"), lambda message, secret: (secret["url"], webhook(message))),
+    "slack": (("url",), lambda message, _: slack(message)),
+    "teams": (("url",), lambda message, _: teams(message)),
+    "webhook": (("url", "secret"), lambda message, _: webhook(message)),
     "pagerduty": (
         ("routing_key",),
-        lambda message, secret: (
-            secret.get("url", PAGERDUTY),
-            pagerduty(message, secret["routing_key"]),
-        ),
+        lambda message, secret: pagerduty(message, secret["routing_key"]),
     ),
 }
 
@@ -179,14 +177,25 @@ class HookChannel:
         self._poster, self._secrets = poster, secrets
         self._link_of, self._clock = link_of, clock
 
+    def provider(self, page: Page) -> str:
+        """Return host and port of its URL; the channel, where that is not known."""
+        try:
+            url = httpx.URL(self._url(self._secrets.get(page.recipient, *self._needs)))
+        except (ChannelError, httpx.InvalidURL):
+            return self.name
+        return f"{url.host}:{url.port or url.scheme}"
+
     async def send(self, page: Page) -> None:
         """Return once the provider took it; ChannelError if it did not."""
         secret = self._secrets.get(page.recipient, *self._needs)
         message = message_of(page, self._link_of, self._clock())
-        url, body = self._shape(message, secret)
-        content = json.dumps(body, ensure_ascii=False).encode()
+        content = json.dumps(self._shape(message, secret), ensure_ascii=False).encode()
         headers = self._signed(page, content, secret) if self.name == "webhook" else {}
-        await self._poster.post(url, content, headers)
+        await self._poster.post(self._url(secret), content, headers)
+
+    @staticmethod
+    def _url(secret: Mapping[str, str]) -> str:
+        return secret.get("url", PAGERDUTY)  # only PagerDuty's may lack one
 
     def _signed(self, page: Page, content: bytes, secret: Mapping[str, str]) -> dict[str, str]:
         at = self._clock().astimezone(UTC)

@@ -10,7 +10,7 @@ from services.escalate.oncall.channels.message import PageLinks
 from services.escalate.oncall.channels.secrets import Secrets
 from services.escalate.oncall.links import Links
 from services.escalate.pages import Page
-from services.escalate.paging import Channel
+from services.escalate.paging import Channel, LogChannel
 from services.escalate.settings import Settings
 from shared.clock import Clock
 from shared.egress import AllowList
@@ -19,12 +19,14 @@ __all__ = ["channels_of", "poster_of"]
 
 
 def poster_of(settings: Settings) -> Poster:
-    """Return what posts to providers."""
+    """Return what posts to providers; to be entered, as it keeps connections."""
     return Poster(AllowList.parse(settings.paging_allow), ca_file=settings.paging_ca_file)
 
 
-def channels_of(settings: Settings, links: Links, clock: Clock) -> dict[str, Channel]:
-    """Return every channel but the log; one whose secrets are not set refuses each page."""
+def channels_of(
+    settings: Settings, poster: Poster, links: Links, clock: Clock
+) -> dict[str, Channel]:
+    """Return every channel; one whose secrets are not set refuses each page."""
     valid = timedelta(hours=settings.link_hours)
 
     def link_of(page: Page) -> PageLinks:
@@ -46,8 +48,9 @@ def channels_of(settings: Settings, links: Links, clock: Clock) -> dict[str, Cha
         password=password.get_secret_value() if password else None,
         sender=settings.sender,
     )
-    poster, secrets = poster_of(settings), Secrets(settings.paging_secrets_file)
+    secrets = Secrets(settings.paging_secrets_file)
     made: list[Channel] = [
+        LogChannel(),
         EmailChannel(server, link_of, clock),
         AppriseChannel(secrets, link_of, clock),
         *(HookChannel(name, poster, secrets, link_of, clock) for name in HOOKS),
