@@ -92,6 +92,10 @@ chaos-ingest: setup-dev ## 50 kills of ingest and NATS while four protocols pour
 chaos-power: setup-dev ## 5 simulated power cuts (an ext4 image on a loop mount), and a control that must lose
 	@TOCSIN_POWER_CUTS=5 $(BIN)/python -m pytest -q -s tests/system/test_power_cut.py $(ARGS)
 
+.PHONY: chaos-notify
+chaos-notify: setup-dev ## 60 kills of notify, PostgreSQL and the mail server while 10,000 notices go out
+	@TOCSIN_NOTICE_ROUNDS=20 TOCSIN_NOTICE_TENANTS=500 $(BIN)/python -m pytest -q -s tests/system/test_kill_notify.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup-dev ## any request to the cases API, many of them (TOCSIN_FUZZ_EXAMPLES, an operation)
 	@TOCSIN_FUZZ_EXAMPLES=$${TOCSIN_FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest -q -s \

@@ -20,11 +20,20 @@ class Reconciler:
     """Runs *work* whenever woken and at least every *interval* seconds, until cancelled.
 
     *work* returns how many things it did; while that is not 0 it is run again at once. A failed run
-    is logged, counted and repeated after a growing pause (at most 10 s): it never ends the loop.
+    is logged, counted and repeated after a pause that doubles within *pauses* (seconds): it never
+    ends the loop.
     """
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[int]], interval: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[int]],
+        interval: float,
+        *,
+        pauses: tuple[float, float] = (0.2, 10.0),
+    ) -> None:
         self.name = name
+        self._shortest, self._longest = pauses
         self._work = work
         self._interval = interval
         self._signal = asyncio.Event()
@@ -46,7 +55,7 @@ class Reconciler:
                     log.warning("will retry", reconciler=self.name, error=str(error))
                 else:
                     log.exception("reconciler failed", reconciler=self.name)
-                pause = min(10.0, max(0.2, pause * 2))
+                pause = min(self._longest, max(self._shortest, pause * 2))
                 await asyncio.sleep(jitter(pause))
                 continue
             if done:

@@ -20,6 +20,7 @@ from services.notify import (
     api_scopes,
 )
 from services.notify.bounce_drop import BounceReader, smtp_drop
+from services.notify.bounce_mailbox import MailboxReader
 from services.notify.consumer import DURABLE, CasesConsumer
 from services.notify.dispatcher import Dispatcher
 from services.notify.email import EmailChannel
@@ -118,6 +119,14 @@ def create_app(
                 engine, clock, settings.bounce_address or "", settings.bounce_maildir, wake
             )
             maildir = Reconciler("bounces", reader.read_maildir, 5)
+            mailboxes = []
+            if access := settings.bounce_mailbox:
+                mailbox = MailboxReader(engine, clock, access, wake)
+                seconds = settings.bounce_imap_seconds
+                mailboxes.append(
+                    # Servers lock out who knocks too often.
+                    Reconciler("bounce-mailbox", mailbox.once, seconds, pauses=(seconds, 900)).run()
+                )
             drop = smtp_drop(reader, settings.bounce_smtp_host, settings.bounce_smtp_port)
             async with (
                 drop as bounce_port,
@@ -128,6 +137,7 @@ def create_app(
                     alarms.run(),
                     maildir.run(),
                     erasures.run(),
+                    *mailboxes,
                     *(worker.run() for worker in workers),
                     consume(bus, consumer(DURABLE), cases.handle),
                 ),

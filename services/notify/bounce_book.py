@@ -135,7 +135,8 @@ async def _instead(connection: AsyncConnection, incident: Incident, one: Any, at
         await insert(connection, [_to_alternates(one, alternates, at)])
     root = one.instead_of or one.notification_id
     pair = (await connection.execute(_PAIR, {"ids": [root, _alternate_id(root)]})).all()
-    lost = [m for m in pair if set(json.loads(m.recipients)["to"]) <= set(m.failed)]
+    # Of an erased one nobody knows whom it went to.
+    lost = [m for m in pair if (to := json.loads(m.recipients)["to"]) and {*to} <= {*m.failed}]
     for message in lost:
         await connection.execute(_ALL_BACK, {"id": message.notification_id})
     if len(lost) == len(pair):

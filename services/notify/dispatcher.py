@@ -6,10 +6,12 @@ the one honest limit.
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import Literal, cast
+from itertools import chain, repeat
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import structlog
@@ -50,8 +52,8 @@ _COVERED = text(
     " AND state = 'sent' AND kind = 'notice'"
 )
 
-# Worth some waiting: what is not recorded here is sent twice.
-_RECORD_DELAYS = (0.2, 1.0, 3.0)
+_RECORD_DELAYS = (0.2, 1.0, 2.0)  # while the database is away
+SEEN_THROUGH = 4.0  # seconds that a message on its way has when the service stops
 
 
 class Dispatcher:
@@ -76,6 +78,10 @@ class Dispatcher:
             lease = await ledger.take(connection, self._clock(), self._lease)
         if lease is None:
             return 0
+        await _see_through(self._attempt(lease))
+        return 1
+
+    async def _attempt(self, lease: Lease) -> None:
         try:
             outcome: Proof | DeliveryError = await self._channels[lease.channel].send(
                 lease.notification
@@ -88,11 +94,23 @@ class Dispatcher:
             outcome = DeliveryError(f"{type(error).__name__}: {error}", retryable=True)
         if isinstance(outcome, Proof):
             proof = outcome
-            await _persist(lambda: self._record_sent(lease, proof))
+            await self._persist(lease, lambda: self._record_sent(lease, proof))
         else:
             failure = outcome
-            await _persist(lambda: self._record_failed(lease, failure))
-        return 1
+            await self._persist(lease, lambda: self._record_failed(lease, failure))
+
+    async def _persist(self, lease: Lease, record: Callable[[], Awaitable[None]]) -> None:
+        """Record the outcome, for as long as it is ours to record: what is not is sent again."""
+        for delay in chain(_RECORD_DELAYS, repeat(_RECORD_DELAYS[-1])):
+            try:
+                await record()
+            except Exception as error:
+                end = self._clock() + timedelta(seconds=delay)
+                if not is_transient(error) or end >= lease.until:
+                    raise
+            else:
+                return
+            await asyncio.sleep(delay)
 
     async def _record_sent(self, lease: Lease, proof: Proof) -> None:
         now = self._clock()
@@ -211,14 +229,17 @@ def shown_recipient(recipient: str) -> str:
     return f"{scheme}://{rest.split('/')[0].split('?')[0]}" if separator else recipient
 
 
-async def _persist(record: Callable[[], Awaitable[None]]) -> None:
-    for delay in _RECORD_DELAYS:
-        try:
-            await record()
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            await asyncio.sleep(delay)
-        else:
-            return
-    await record()
+async def _see_through(work: Coroutine[Any, Any, None]) -> None:
+    """Await *work*; when cancelled, let it end if it soon does: what is cut off is sent twice."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SEEN_THROUGH
+        while not task.done() and (left := deadline - loop.time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):  # whoever stops us says so again
+                await asyncio.wait({task}, timeout=left)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -84,13 +84,15 @@ class Lease:
     channel: str
     fence: int
     attempt: int
+    until: datetime
     why: str | None = None
     supersedes: UUID | None = None
 
 
 async def take(connection: AsyncConnection, now: datetime, length: timedelta) -> Lease | None:
     """Return a lease on one due notification, with its attempt begun in the ledger; or None."""
-    row = (await connection.execute(_TAKE, {"now": now, "until": now + length})).one_or_none()
+    until = now + length
+    row = (await connection.execute(_TAKE, {"now": now, "until": until})).one_or_none()
     if row is None:
         return None
     await connection.execute(
@@ -116,6 +118,7 @@ async def take(connection: AsyncConnection, now: datetime, length: timedelta) ->
         channel=row.channel,
         fence=row.fence,
         attempt=row.attempt,
+        until=until,
         why=row.why,
         supersedes=row.supersedes,
     )

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from services.notify.imap import Access
 from shared.egress import AllowList
 from shared.settings import ServiceSettings
 
@@ -81,6 +82,23 @@ class Settings(ServiceSettings):
     )
     bounce_maildir: Path | None = Field(None, description="a Maildir that bounces arrive in")
 
+    bounce_imap_host: str | None = Field(
+        None, description="IMAP server of the mailbox that bounces arrive in"
+    )
+    bounce_imap_port: int = Field(993, ge=1, le=65535, description="143 with `starttls`")
+    bounce_imap_security: Literal["tls", "starttls", "none"] = Field(
+        "tls", description="`none` sends the password in clear"
+    )
+    bounce_imap_ca_file: Path | None = Field(
+        None, description="instead of the system's authorities"
+    )
+    bounce_imap_user: str | None = Field(None, description="login at the IMAP server")
+    bounce_imap_password: SecretStr | None = Field(None, description="its password")
+    bounce_imap_mailbox: str = Field("INBOX", description="is only read, never changed")
+    bounce_imap_seconds: float = Field(
+        60.0, ge=1, description="pause between looks; longer, up to 900, while they fail"
+    )
+
     webhook_secrets_file: Path | None = Field(
         None, description="JSON: secret_ref of the inventory → whsec_…; read at each sending"
     )
@@ -106,10 +124,36 @@ class Settings(ServiceSettings):
 
     @model_validator(mode="after")
     def _bounces(self) -> Self:
-        drop = self.bounce_smtp_port is not None or self.bounce_maildir is not None
-        if drop and self.bounce_address is None:
+        read = (self.bounce_smtp_port, self.bounce_maildir, self.bounce_imap_host)
+        if any(way is not None for way in read) and self.bounce_address is None:
             raise ValueError("bounces arrive only where bounce_address is set")
         return self
+
+    @model_validator(mode="after")
+    def _mailbox(self) -> Self:
+        login = (self.bounce_imap_user, self.bounce_imap_password)
+        if self.bounce_imap_host is not None and None in login:
+            raise ValueError("bounce_imap_host needs bounce_imap_user and bounce_imap_password")
+        return self
+
+    @property
+    def bounce_mailbox(self) -> Access | None:
+        """Where bounces are read over IMAP; None: nowhere."""
+        if (
+            self.bounce_imap_host is None
+            or self.bounce_imap_user is None
+            or self.bounce_imap_password is None
+        ):
+            return None
+        return Access(
+            host=self.bounce_imap_host,
+            port=self.bounce_imap_port,
+            security=self.bounce_imap_security,
+            user=self.bounce_imap_user,
+            password=self.bounce_imap_password.get_secret_value(),
+            mailbox=self.bounce_imap_mailbox,
+            ca_file=self.bounce_imap_ca_file,
+        )
 
     @field_validator("sender", "bounce_address")
     @classmethod

@@ -2,14 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+import warnings
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,18 @@ class SmtpSink:
     port: int = 0
     mails: list[Mail] = field(default_factory=list)
     answer: Callable[[str], str | None] = lambda _: None
+    logins: int = 0
 
     def to(self, recipient: str) -> list[Mail]:
         return [mail for mail in self.mails if recipient in mail.recipients]
+
+    def authenticator(self, logins: Mapping[str, str]) -> Callable[..., AuthResult]:
+        def decide(_server: Any, _session: Any, _envelope: Any, _how: str, data: Any) -> AuthResult:
+            self.logins += 1
+            known = logins.get(data.login.decode()) == data.password.decode()
+            return AuthResult(success=known, handled=False)
+
+        return decide
 
     async def handle_RCPT(  # noqa: N802 - the library's name
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
@@ -59,17 +69,36 @@ class SmtpSink:
 
 @asynccontextmanager
 async def smtp_sink(
-    sink: SmtpSink | None = None, *, tls: ssl.SSLContext | None = None
+    sink: SmtpSink | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    implicit: bool = False,
+    logins: Mapping[str, str] | None = None,
 ) -> AsyncIterator[SmtpSink]:
-    """Serve *sink* (on its port, if it had one) until the block ends; *tls* adds STARTTLS."""
+    """Serve *sink* (on its port, if it had one) until the block ends.
+
+    *tls* demands STARTTLS, or TLS from the first byte if *implicit*; *logins* demands one of them.
+    """
     sink = sink or SmtpSink()
     loop = asyncio.get_running_loop()
+
+    def protocol() -> SMTP:
+        with warnings.catch_warnings():
+            # It knows of STARTTLS only, and warns of logins without it.
+            warnings.simplefilter("ignore", UserWarning)
+            return SMTP(
+                sink,
+                hostname="sink.test",
+                loop=loop,
+                tls_context=None if implicit else tls,
+                require_starttls=bool(tls) and not implicit,
+                auth_required=logins is not None,
+                auth_require_tls=not implicit,
+                authenticator=sink.authenticator(logins or {}),
+            )
+
     server = await loop.create_server(
-        lambda: SMTP(
-            sink, hostname="sink.test", loop=loop, tls_context=tls, require_starttls=bool(tls)
-        ),
-        "127.0.0.1",
-        sink.port,
+        protocol, "127.0.0.1", sink.port, ssl=tls if implicit else None
     )
     sink.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,6 +1,7 @@
 """A tenant that no contact of could be reached: communications is paged to find another way."""
 
 from collections.abc import Callable
+from datetime import UTC
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +12,7 @@ from shared.clock import Clock
 from shared.consume import Delivery, TransientError
 from shared.contracts.notify import NotificationUndeliverableV1
 from shared.db import is_transient
+from shared.ids import derived_id
 from shared.outbox import first_time
 
 __all__ = ["UNDELIVERABLE_CONSUMER", "UndeliverableHandler"]
@@ -20,7 +22,7 @@ _NUMBER = text("SELECT number FROM incidents WHERE id = :id")
 
 
 class UndeliverableHandler:
-    """Pages incident communications, as for a legal clock that runs."""
+    """Pages incident communications once an hour of an incident, as for a legal clock that runs."""
 
     def __init__(
         self,
@@ -43,11 +45,14 @@ class UndeliverableHandler:
                 number = await connection.scalar(_NUMBER, {"id": told.incident_id})
                 reason = (
                     f"{number or told.incident_id}: tenant {told.tenant} could not be notified by"
-                    f" {told.channel}; contacts tried: {told.contacts}, none is left"
+                    f" {told.channel}; contacts tried: {told.contacts}, none is left."
+                    " Notify's list of notifications has all of this hour"
                 )
+                # A mail server that refuses everybody is one page an hour, not one a customer.
+                hour = told.given_up_at.astimezone(UTC).strftime("%Y-%m-%dT%H")
                 await order_page(
                     connection,
-                    told.event_id,
+                    derived_id("undeliverable", told.incident_id, hour),
                     told.incident_id,
                     self._policies().directory.teams["incident_communications"],
                     self._channel,

@@ -169,7 +169,8 @@ class TestService:
                 assert any(value.startswith(f"{mount}/") for mount in mounts), variable
 
     def test_goes_out_where_it_must_and_nowhere_else(self, service: str) -> None:
-        ports = (443, 465, 587, 25) if service in ("notify", "escalate") else ()
+        sends = service in ("notify", "escalate")
+        ports = (*((443, 465, 587, 25) if sends else ()), *((993,) if service == "notify" else ()))
         out = {("internet", port) for port in ports}
         policy = one(BASE, "NetworkPolicy", service)
         assert sorted(policy["spec"]["policyTypes"]) == ["Egress", "Ingress"]

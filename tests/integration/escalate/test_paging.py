@@ -231,27 +231,34 @@ async def test_legal_clocks_page_legal_then_communications_then_the_manager(
     assert len({page["chain_id"] for page in legal}) == 3
 
 
-async def test_a_tenant_that_nobody_reaches_pages_communications_once(
+async def test_tenants_that_nobody_reaches_page_communications_once_an_hour(
     world: World, client: httpx.AsyncClient
 ) -> None:
     incident = await escalate(world, "paging-unreached", "SEV2")
-    told = NotificationUndeliverableV1(
-        event_id=uuid7(),
-        occurred_at=utc_now(),
-        notification_id=uuid7(),
-        incident_id=incident,
-        tenant="delta",
-        channel="email",
-        contacts=2,
-        given_up_at=utc_now(),
-    )
+    first = utc_now().replace(minute=10)
     async with world.bus("notify") as bus:
-        for _ in range(2):
-            await bus.publish(outgoing(told, source="notify"), stream="NOTIFICATIONS")
-    pages = await ledger(client, incident, 1, team="ic")
-    (chain,) = {p["chain_id"] for p in pages if "could not be notified" in p["reason"]}
-    assert chain is not None
-    assert "tenant delta" in pages[0]["reason"]
+        for tenant, at in (
+            ("delta", first),
+            ("gamma", first + timedelta(minutes=20)),
+            ("alpha", first + timedelta(hours=1)),
+        ):
+            told = NotificationUndeliverableV1(
+                event_id=uuid7(),
+                occurred_at=at,
+                notification_id=uuid7(),
+                incident_id=incident,
+                tenant=tenant,
+                channel="email",
+                contacts=2,
+                given_up_at=at,
+            )
+            for _ in range(2):
+                await bus.publish(outgoing(told, source="notify"), stream="NOTIFICATIONS")
+    pages = await ledger(client, incident, 2, team="ic")
+    told_of = {p["reason"].split("tenant ")[1].split()[0] for p in pages if "tenant" in p["reason"]}
+    # Of the first hour whichever came first; messages have no order among themselves.
+    assert len(told_of) == 2
+    assert "alpha" in told_of
 
 
 async def test_overrides_change_who_is_on_call_and_stay_on_record(

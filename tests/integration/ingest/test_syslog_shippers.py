@@ -11,8 +11,9 @@ from services.ingest.app import create_app
 from services.ingest.keys import ApiKey
 from services.ingest.settings import Settings
 from services.ingest.sources import Source
-from tests.integration.ingest.test_syslog_listener import Authority, free_port
+from tests.integration.ingest.test_syslog_listener import free_port
 from tests.support import shippers
+from tests.support.authority import Authority
 from tests.support.ingest import Stored, is_ready, make_key
 from tests.support.waiting import until
 from tests.support.world import World
