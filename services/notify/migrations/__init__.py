@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0008"
+HEAD = "0009"
