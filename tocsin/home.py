@@ -39,6 +39,7 @@ class Home:
         self.evidence = root / "evidence"
         self.store = root / "store"
         self.store_cache = root / "store-cache"
+        self.rule_cache = root / "rule-cache"
         self._state = root / "platform.json"
 
     def write_running(self, running: Running) -> None:

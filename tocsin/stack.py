@@ -207,6 +207,7 @@ class Stack:
             "TOCSIN_CASES_EVIDENCE_DIR": str(self.home.evidence),
             "TOCSIN_INGEST_STORE_URL": str(self.home.store),
             "TOCSIN_INGEST_STORE_CACHE_DIRECTORY": str(self.home.store_cache),
+            "TOCSIN_DETECT_CACHE_DIRECTORY": str(self.home.rule_cache),
         }
         ours = {
             "TOCSIN_HOST": LOOPBACK,

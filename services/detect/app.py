@@ -58,7 +58,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     pack = [PACK] if settings.shipped_pack else []
     # Rules that live in the database lie beside those of files, in a folder of this process.
     folder = Path(tempfile.gettempdir(), f"tocsin-rules-{uuid7().hex}")
-    ruleset = Ruleset([folder, *pack, *settings.rule_directories])
+    ruleset = Ruleset([folder, *pack, *settings.rule_directories], settings.cache_directory)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:

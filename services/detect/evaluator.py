@@ -16,6 +16,7 @@ import structlog
 
 from services.detect.evaluate import Evaluated, evaluate_block
 from services.detect.in_force import InForce, load_in_force, signature_of
+from services.detect.rules.cache import RuleCache
 from services.detect.rules.load import ReadFiles
 from shared.contracts.base import ContractError
 
@@ -59,9 +60,11 @@ class Failed:
     why: str
 
 
-def serve(pipe: Connection, directories: Sequence[Path], reload_seconds: float) -> None:
+def serve(
+    pipe: Connection, directories: Sequence[Path], reload_seconds: float, cache_folder: Path | None
+) -> None:
     """Answer what comes through *pipe* until it ends."""
-    rules = _Rules(directories)
+    rules = _Rules(directories, RuleCache(cache_folder) if cache_folder else None)
     gc.freeze()  # rules stay: the collector need not look at them with every block
     threading.Thread(target=rules.look_after, args=(reload_seconds,), daemon=True).start()
     pipe.send(Ready(rules.current.signature))
@@ -93,12 +96,12 @@ def _beside(work: Callable[[], None]) -> None:
 class _Rules:
     """The rules in force here; replaced in one step, while blocks go on being evaluated."""
 
-    def __init__(self, directories: Sequence[Path]) -> None:
+    def __init__(self, directories: Sequence[Path], cache: RuleCache | None) -> None:
         self._directories = directories
         self._read: ReadFiles = {}
         self._look = threading.Event()
         self._changed = threading.Condition()
-        self.current = load_in_force(directories, self._read, run=_beside)
+        self.current = load_in_force(directories, self._read, run=_beside, cache=cache)
         self._seen = deque([self.current.signature], maxlen=16)
 
     def of(self, signature: str) -> InForce:

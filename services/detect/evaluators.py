@@ -7,10 +7,9 @@ message goes back to the broker, and another process takes the place.
 import asyncio
 import contextlib
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -110,7 +109,7 @@ class Evaluators:
                 return
 
     async def _begin(self) -> None:
-        process = _Process(self._ruleset.directories, self._reload)
+        process = _Process(self._ruleset, self._reload)
         self._all.add(process)
         try:
             await self._in_thread(process.begun, START_SECONDS)
@@ -147,8 +146,8 @@ class Evaluators:
 class _Process(Companion):
     """One evaluating process."""
 
-    def __init__(self, directories: Sequence[Path], reload_seconds: float) -> None:
-        super().__init__(serve, directories, reload_seconds)
+    def __init__(self, ruleset: Ruleset, reload_seconds: float) -> None:
+        super().__init__(serve, ruleset.directories, reload_seconds, ruleset.cache_folder)
 
     def begun(self, seconds: float) -> None:
         """Return once the rules are loaded; EOFError where the process ended instead."""

@@ -10,6 +10,7 @@ from services.detect.correlation.extract import Extractor
 from services.detect.correlation.plan import Plan
 from services.detect.engine.bucket import Run, at_once
 from services.detect.engine.matcher import FastMatcher
+from services.detect.rules.cache import RuleCache
 from services.detect.rules.load import LoadReport, ReadFiles, load_rules, rule_files
 from services.detect.rules.match import Matcher
 from services.detect.rules.model import Rule
@@ -53,14 +54,15 @@ def load_in_force(
     read: ReadFiles,
     before: InForce | None = None,
     run: Run = at_once,
+    cache: RuleCache | None = None,
 ) -> InForce:
-    """Return the rules of *directories*; files that *read* knows are not parsed again.
+    """Return the rules of *directories*; what *read* or *cache* knows is not parsed again.
 
     What was learned of events by the rules in force *before* is kept; *run* learns on.
     """
     signature = signature_of(directories)
     started = time.monotonic()
-    report = load_rules(directories, read=read)
+    report = load_rules(directories, read=read, cache=cache)
     after = before.matcher if before else None
     matcher = FastMatcher(
         report.rules, after=after if isinstance(after, FastMatcher) else None, run=run

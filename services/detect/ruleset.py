@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 
 from services.detect.correlation.plan import Plan
 from services.detect.in_force import InForce, load_in_force, signature_of
+from services.detect.rules.cache import RuleCache
 from services.detect.rules.load import ReadFiles
 
 __all__ = ["PACK", "InForce", "Ruleset"]
@@ -21,10 +22,15 @@ _rules = Gauge("tocsin_detect_rules", "Rules by state", ["state"])
 
 
 class Ruleset:
-    """The current rules of some directories. `current` is None until the first load is done."""
+    """The current rules of some directories. `current` is None until the first load is done.
 
-    def __init__(self, directories: Sequence[Path]) -> None:
+    Parsed rules are kept in *cache_folder* for the next start, of this process and others.
+    """
+
+    def __init__(self, directories: Sequence[Path], cache_folder: Path | None = None) -> None:
         self.directories = tuple(directories)
+        self.cache_folder = cache_folder
+        self._cache = RuleCache(cache_folder) if cache_folder else None
         self._loaded = asyncio.Event()
         self._read: ReadFiles = {}
         self._plans: dict[str, Plan] = {}
@@ -50,7 +56,7 @@ class Ruleset:
             signature = await asyncio.to_thread(signature_of, self.directories)
             if self.current is not None and signature == self.current.signature:
                 return 0
-            current = await asyncio.to_thread(load_in_force, self.directories, self._read)
+            current = await asyncio.to_thread(self._load)
             self.current = current
             self._plans[current.signature] = current.plan
             while len(self._plans) > _PLANS:
@@ -58,6 +64,12 @@ class Ruleset:
         self._loaded.set()
         self._tell(current)
         return 0
+
+    def _load(self) -> InForce:
+        loaded = load_in_force(self.directories, self._read, cache=self._cache)
+        if self._cache is not None:
+            self._cache.save()
+        return loaded
 
     async def problem(self) -> str | None:
         """Return why events cannot be evaluated yet, or None (a readiness check)."""

@@ -23,6 +23,9 @@ class Settings(ServiceSettings):
         1, ge=0, le=64, description="processes that evaluate blocks; 0: a thread of the service"
     )
     reload_seconds: float = Field(1.0, ge=0.1, description="how often rule files are looked at")
+    cache_directory: Path | None = Field(
+        None, description="where parsed rules are kept for the next start; none: parsed anew"
+    )
     bookkeeping_days: float = Field(
         35.0,
         gt=30,  # the broker may give a message again for so long

@@ -10,6 +10,7 @@ from services.detect.correlation.plan import NO_PLAN, Plan, make_plan
 
 from .archive import SUFFIX as ARCHIVE_SUFFIX
 from .archive import read_archive
+from .cache import RuleCache
 from .filters import apply_filters
 from .model import Filter, Rule, RuleError
 from .parse import Document, parse_rules
@@ -67,13 +68,14 @@ def load_rules(
     places: Iterable[Path | str],
     placeholders: Placeholders | None = None,
     read: ReadFiles | None = None,
+    cache: RuleCache | None = None,
 ) -> LoadReport:
     """Return what the rule files under *places* (directories, zip archives or files) hold.
 
     A folder with a file RETIRED is managed: its rules stand for those with the same id in places
     after it, and what the file lists is skipped everywhere. Files that stand in *read* unchanged
-    are not parsed again; it is brought up to date. Values of *placeholders* come before those of
-    files PLACEHOLDERS_FILE.
+    are not parsed again, and it is brought up to date; nor are texts that *cache* knows. Values of
+    *placeholders* come before those of files PLACEHOLDERS_FILE.
     """
     places = list(places)
     retired, own = _managed(places)
@@ -92,7 +94,7 @@ def load_rules(
         if path.name in NO_RULES:
             continue
         files += 1
-        known[path] = _known_or_read(path, values, marked, before)
+        known[path] = _known_or_read(path, values, marked, before, cache)
         for found in known[path][1]:
             if isinstance(found, RuleError):
                 (skipped if found.unsupported else errors).append(found)
@@ -174,7 +176,11 @@ def rule_texts(path: Path) -> Iterator[tuple[str, str] | RuleError]:
 
 
 def _known_or_read(
-    path: Path, placeholders: Placeholders, marked: int, before: ReadFiles
+    path: Path,
+    placeholders: Placeholders,
+    marked: int,
+    before: ReadFiles,
+    cache: RuleCache | None,
 ) -> tuple[object, tuple[Document, ...]]:
     try:
         found = path.stat()
@@ -183,18 +189,20 @@ def _known_or_read(
         state = None
     if state is not None and path in before and before[path][0] == state:
         return before[path]
-    return state, tuple(_read(path, placeholders))
+    return state, tuple(_read(path, placeholders, cache))
 
 
-def _read(path: Path, placeholders: Placeholders) -> Iterator[Document]:
+def _read(path: Path, placeholders: Placeholders, cache: RuleCache | None) -> Iterator[Document]:
     for found in rule_texts(path):
         if isinstance(found, RuleError):
             yield found
         elif Path(found[0]).name == PLACEHOLDERS_FILE:
             reason = "values of placeholders lie beside an archive, not in it"
             yield RuleError(found[0], 1, reason, unsupported=True)
-        else:
+        elif cache is None:
             yield from parse_rules(found[1], found[0], placeholders)
+        else:
+            yield from cache.rules(found[1], found[0], placeholders)
 
 
 def _text(name: str, content: bytes) -> tuple[str, str] | RuleError:

@@ -1,8 +1,12 @@
 """All rules of SigmaHQ load, but for those that wait for placeholder values."""
 
+from dataclasses import fields
+
+import msgspec
 import pytest
 
 from services.detect.engine.matcher import FastMatcher
+from services.detect.rules.codec import decoded, encoded
 from services.detect.rules.load import LoadReport, load_rules
 from services.detect.rules.match import PlainMatcher
 
@@ -28,6 +32,12 @@ def test_placeholder_values_make_the_rest_load(sigmahq: LoadReport) -> None:
         report = load_rules([error.path for error in sigmahq.errors], values)
 
     assert len(report.rules) == 25
+
+
+def test_a_cached_rule_is_the_rule(sigmahq: LoadReport) -> None:
+    for rule in sigmahq.rules:
+        again = decoded(msgspec.msgpack.decode(msgspec.msgpack.encode(encoded(rule))), rule.path)
+        assert all(getattr(again, f.name) == getattr(rule, f.name) for f in fields(rule)), rule.id
 
 
 def test_rules_without_a_route_are_counted(matcher: PlainMatcher | FastMatcher) -> None:
