@@ -10,7 +10,9 @@ from services.detect.rules.text import fold
 
 __all__ = ["Names", "Shape", "ShapeError", "read_shapes"]
 
-_KEYS = {"shape", "when", "logsource", "service_from", "line", "spread", "names", "instead"}
+_KEYS = {
+    "shape", "when", "logsource", "service_from", "line", "spread", "names", "instead", "says",
+}  # fmt: skip
 Names = tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -31,6 +33,7 @@ class Shape:
     spread: tuple[str, ...]
     names: Names
     instead: Names
+    says: tuple[tuple[str, str], ...] = ()
 
 
 def read_shapes(table: Sequence[Mapping[str, Any]]) -> tuple[Shape, ...]:
@@ -58,6 +61,7 @@ def _shape(entry: Mapping[str, Any]) -> Shape:
         spread=tuple(entry.get("spread", ())),
         names=_names(entry.get("names", {})),
         instead=_names(entry.get("instead", {})),
+        says=tuple(entry.get("says", {}).items()),
     )
 
 

@@ -105,6 +105,8 @@ def _under(shape: Shape, fields: Fields) -> Fields:
     for name, paths in shape.names:
         if name not in found and read(fields, name) is None:
             _take(found, fields, name, paths)
+    for name, text in shape.says:
+        found.setdefault(name, text)
     for name, paths in shape.instead:
         _take(found, fields, name, paths)
     return found
