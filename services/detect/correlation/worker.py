@@ -43,6 +43,7 @@ from shared.topology import MATCHES
 __all__ = ["Correlator"]
 
 READ = 64  # messages at a time
+AT_ONCE = 1  # partitions: they share an interpreter, and the API wants its turn
 LOOK_SECONDS = 0.2
 TICK_SECONDS = 1.0
 OWN_SECONDS = 5.0
@@ -85,6 +86,7 @@ class Correlator:
         self._partitions = partitions
         self._lateness = int(lateness * SECOND)
         self._groups = groups
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         """Take partitions and run them until cancelled, database there or not."""
@@ -129,7 +131,7 @@ class Correlator:
             try:
                 worker = Partition(
                     partition, self._engine, self._bus, self._ruleset, self._outbox,
-                    self._clock, self._lateness, self._groups,
+                    self._clock, self._lateness, self._groups, self._turns,
                 )  # fmt: skip
                 await worker.run()
             except (StolenError, BusUnavailableError) as error:
@@ -155,7 +157,9 @@ class Partition:
         clock: Clock,
         lateness: int,
         groups: int,
+        turns: asyncio.Semaphore,
     ) -> None:
+        self._turns = turns
         self._number, self._engine, self._bus = number, engine, bus
         self._ruleset, self._outbox, self._clock = ruleset, outbox, clock
         self._lateness, self._groups = lateness, groups
@@ -170,10 +174,8 @@ class Partition:
         self._rules = await self._ruleset.in_force()
         self._correlations = Engine(self._rules.plan, lateness=self._lateness, groups=self._groups)
         progress = await load_progress(self._engine, self._number)
-        load(
-            self._correlations,
-            map(zstandard.ZstdDecompressor().decompress, progress.state),
-        )
+        unpacked = map(zstandard.ZstdDecompressor().decompress, progress.state)
+        await asyncio.to_thread(load, self._correlations, unpacked)
         self._seq = self._saved = progress.snapshot_seq
         self._now = self._correlations.newest_at
         self._known = progress.seq
@@ -202,14 +204,14 @@ class Partition:
         if rules.plan is self._rules.plan:
             return
         fresh = Engine(rules.plan, lateness=self._lateness, groups=self._groups)
-        load(fresh, dump(self._correlations))
+        await asyncio.to_thread(lambda: load(fresh, dump(self._correlations)))
         self._rules, self._correlations = rules, fresh
         if self._seq == self._known:
             await self._save()
 
     async def _take(self, messages: Sequence[Stored]) -> None:
-        batches = [(message.seq, decode_or_none(message)) for message in messages]
-        outcome = await asyncio.to_thread(self._correlate, batches)
+        async with self._turns:
+            outcome = await asyncio.to_thread(self._correlate, messages)
         to = messages[-1].seq
         # What was read again after a restart had its effect before it.
         if to > self._known:
@@ -218,9 +220,10 @@ class Partition:
         self._seq = to
         await self._save_now_and_then()
 
-    def _correlate(self, batches: Sequence[tuple[int, Batch | None]]) -> Outcome:
+    def _correlate(self, messages: Sequence[Stored]) -> Outcome:
         outcome = Outcome()
-        for seq, batch in batches:
+        for message in messages:
+            seq, batch = message.seq, decode_or_none(message)
             if batch is None:
                 continue
             self._now = max(self._now, batch.at)

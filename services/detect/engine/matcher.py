@@ -52,7 +52,8 @@ class FastMatcher:
         self._plans: Memo[Any, _Plan] = Memo(4_096, 1 << 20, 512)
         self._examples: dict[tuple[Any, ...], _Example] = {}
         self._before = after.learned() if after else ()
-        for fields, hint in after._examples.values() if after else ():
+        # A copy: that matcher goes on learning of routes while this one is being made.
+        for fields, hint in list(after._examples.values()) if after else ():
             self._plan(fields, hint)
 
     @property

@@ -204,3 +204,30 @@ def test_events_do_not_wait_for_what_is_learned(monkeypatch: pytest.MonkeyPatch)
     waiting.pop()()
     assert len(fast.learned()) == 1
     assert fast.match(event) == plain.match(event)
+
+
+def test_rules_change_while_events_show_new_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = list(parse_rules(RULES_BY_NUMBER, "r"))
+    assert all(isinstance(rule, Rule) for rule in rules)
+    before = FastMatcher([rule for rule in rules if isinstance(rule, Rule)])
+    for number in range(8):
+        before.match(Event({"EventID": number}, WINDOWS))
+    assert len(before._examples) == 8
+    made = FastMatcher._plan
+
+    def plan(self: FastMatcher, fields: Any, hint: Any) -> Any:
+        if self is not before:  # as the stream's thread would in the meantime
+            before.match(Event({"EventID": 8 + len(before._examples) % 8}, WINDOWS))
+        return made(self, fields, hint)
+
+    monkeypatch.setattr(FastMatcher, "_plan", plan)
+    after = FastMatcher([rule for rule in rules if isinstance(rule, Rule)], after=before)
+    assert len(before._examples) > 8
+    assert [match.rule.title for match in after.match(Event({"EventID": 3}, WINDOWS))] == ["3"]
+
+
+RULES_BY_NUMBER = "---\n".join(
+    f"title: '{number}'\nlogsource: {{product: windows}}\n"
+    f"detection: {{s: {{EventID: {number}}}, condition: s}}\n"
+    for number in range(16)
+)
