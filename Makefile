@@ -110,6 +110,7 @@ bench-peers: setup-dev ## install the peers that benchmarks compare with into .v
 	@$(BIN)/uv venv --quiet --allow-existing .venv-bench
 	@VIRTUAL_ENV=.venv-bench $(BIN)/uv pip install --quiet --group bench >&2
 	@echo "export TOCSIN_BENCH_EVENTSOURCING=$$PWD/.venv-bench/bin/python"
+	@echo "export TOCSIN_BENCH_PYSIGMA=$$PWD/.venv-bench/bin/python"
 
 .PHONY: release-contracts docs-settings calendars
 calendars: setup-dev ## write the holiday calendars of notify anew
