@@ -38,8 +38,9 @@ class FastMatcher:
     ) -> None:
         """Take *rules*, and what the matcher *after* which these are in force has learned.
 
-        What that one had to make ready for its events is made ready here, too. *run* makes
-        lookups anew when more was learned: elsewhere, if events should not wait for it.
+        What that one had to make ready for its events is made ready here, too; where a route's
+        rules are the same objects, it is the same bucket. *run* makes lookups anew when more was
+        learned: elsewhere, if events should not wait for it.
         """
         self._rules = tuple(rules)
         self._run = run
@@ -52,9 +53,10 @@ class FastMatcher:
         self._plans: Memo[Any, _Plan] = Memo(4_096, 1 << 20, 512)
         self._examples: dict[tuple[Any, ...], _Example] = {}
         self._before = after.learned() if after else ()
-        # A copy: that matcher goes on learning of routes while this one is being made.
-        for fields, hint in list(after._examples.values()) if after else ():
-            self._plan(fields, hint)
+        self._same: dict[Any, Bucket] = {}
+        self._same_switches: dict[Any, Switch | None] = {}
+        if after is not None:
+            self._follow(after)
 
     @property
     def unrouted(self) -> tuple[Rule, ...]:
@@ -83,6 +85,24 @@ class FastMatcher:
             for group, bucket in list(self._buckets.values())
             if (found := bucket.learned) is not None
         )
+
+    def _follow(self, before: "FastMatcher") -> None:
+        """Make ready what *before* had ready; what no change of rules touched is taken over."""
+        places = {rule: place for place, rule in enumerate(before._rules)}
+        for index, rule in enumerate(self._rules):
+            if (place := places.get(rule)) is not None:
+                self._checks[index] = before._checks[place]
+                if place in before._clauses:
+                    self._clauses[index] = before._clauses[place]
+        # Copies: that matcher goes on learning of routes while this one is being made.
+        for group, bucket in list(before._buckets.values()):
+            self._same[_content(before._rules, _key(group))] = bucket
+        for key, switch in list(before._switches.items()):
+            self._same_switches[_content(before._rules, key)] = switch
+        for fields, hint in list(before._examples.values()):
+            self._plan(fields, hint)
+        self._same.clear()
+        self._same_switches.clear()
 
     def _prove(
         self, bits: int, group: Group, fields: Mapping[str, Any], found: list[tuple[int, View]]
@@ -166,15 +186,21 @@ class FastMatcher:
     def _switch(self, group: Group) -> Switch | None:
         key = _key(group)
         if key not in self._switches:
-            clauses = [self._necessary(index) for index in group.rules]
-            self._switches[key] = switch_of(clauses, group.aliases)
+            same = _content(self._rules, key) if self._same_switches else None
+            if same in self._same_switches:
+                self._switches[key] = self._same_switches[same]
+            else:
+                clauses = [self._necessary(index) for index in group.rules]
+                self._switches[key] = switch_of(clauses, group.aliases)
         return self._switches[key]
 
     def _bucket(self, group: Group) -> Bucket:
         key = _key(group)
         if key not in self._buckets:
-            rules = [(self._rules[i].condition, self._necessary(i)) for i in group.rules]
-            bucket = Bucket(rules, group.aliases, self._known_of(group), self._run)
+            bucket = self._same.get(_content(self._rules, key)) if self._same else None
+            if bucket is None:
+                rules = [(self._rules[i].condition, self._necessary(i)) for i in group.rules]
+                bucket = Bucket(rules, group.aliases, self._known_of(group), self._run)
             self._buckets[key] = group, bucket
         return self._buckets[key][1]
 
@@ -195,3 +221,8 @@ class FastMatcher:
 
 def _key(group: Group) -> tuple[Any, ...]:
     return group.rules, tuple(sorted(group.aliases.items()))
+
+
+def _content(rules: Sequence[Rule], key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return *key* with the rules themselves, in their order: what a bucket is made of."""
+    return tuple(rules[index] for index in key[0]), key[1]

@@ -226,6 +226,24 @@ def test_rules_change_while_events_show_new_routes(monkeypatch: pytest.MonkeyPat
     assert [match.rule.title for match in after.match(Event({"EventID": 3}, WINDOWS))] == ["3"]
 
 
+def test_routes_that_no_change_touches_keep_their_buckets() -> None:
+    rules = [rule for rule in parse_rules(RULES_BY_NUMBER, "r") if isinstance(rule, Rule)]
+    before = FastMatcher(rules)
+    for number in range(16):
+        before.match(Event({"EventID": number}, WINDOWS))
+    (changed,) = parse_rules(RULES_BY_NUMBER.split("---\n")[3].replace("'3'", "three"), "r")
+    assert isinstance(changed, Rule)
+    rules[3] = changed
+    after = FastMatcher(rules[1:], after=before)
+    kept = {id(bucket) for _, bucket in before._buckets.values()}
+    fresh = [group for group, bucket in after._buckets.values() if id(bucket) not in kept]
+    assert [[after._rules[index].title for index in group.rules] for group in fresh] == [["three"]]
+    for number, title in ((1, "1"), (3, "three"), (15, "15")):
+        (match,) = after.match(Event({"EventID": number}, WINDOWS))
+        assert match.rule.title == title
+    assert after.match(Event({"EventID": 0}, WINDOWS)) == []
+
+
 RULES_BY_NUMBER = "---\n".join(
     f"title: '{number}'\nlogsource: {{product: windows}}\n"
     f"detection: {{s: {{EventID: {number}}}, condition: s}}\n"
