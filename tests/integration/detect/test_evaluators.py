@@ -16,6 +16,7 @@ import pytest_asyncio
 import zstandard
 
 from services.detect.evaluators import MAX_DEATHS, Evaluators, evaluating
+from services.detect.rules.cache import FILE
 from services.detect.ruleset import PACK, Ruleset
 from shared.clock import utc_now
 from shared.consume import TransientError
@@ -62,9 +63,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def evaluators(folder: Path) -> AsyncIterator[Evaluators]:
-    ruleset = Ruleset([PACK, folder])
-    await ruleset.refresh()
+async def evaluators(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Evaluators]:
+    ruleset = Ruleset([PACK, folder], tmp_path_factory.mktemp("cache"))
+    await ruleset.refresh()  # the processes find its parsed rules in the cache
+    assert ruleset.cache_folder is not None
+    assert (ruleset.cache_folder / FILE).exists()
     async with evaluating(Evaluators(ruleset, 2, 0.2)) as started:
         await until(lambda: started.ready == 2, 60)
         yield started
