@@ -4,6 +4,7 @@ It ends when its pipe does, so that nothing is left behind where the service is 
 """
 
 import gc
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ from shared.contracts.base import ContractError
 __all__ = ["Ask", "Bad", "Failed", "Ready", "serve"]
 
 PATIENCE = 2.0  # seconds; a rule file is half written for less than that
+# RE2 lets go of the interpreter with every search. Whoever loads or learns beside would keep it for
+# the usual 5 ms each time, some seconds in a block of events.
+SWITCH_SECONDS = 0.0001
 
 _learning = threading.Lock()
 
@@ -64,6 +68,7 @@ def serve(
     pipe: Connection, directories: Sequence[Path], reload_seconds: float, cache_folder: Path | None
 ) -> None:
     """Answer what comes through *pipe* until it ends."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     rules = _Rules(directories, RuleCache(cache_folder) if cache_folder else None)
     gc.freeze()  # rules stay: the collector need not look at them with every block
     threading.Thread(target=rules.look_after, args=(reload_seconds,), daemon=True).start()
