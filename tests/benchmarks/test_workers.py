@@ -131,7 +131,7 @@ async def test_start_with_and_without_a_cache(folders: list[Path], tmp_path: Pat
     async with serving(folders, 1, tmp_path) as (evaluators, with_cache):
         cached = seconds_of(evaluators.pids[0])
     print(
-        f"\nload {os.getloadavg()[0]:.1f}; {report.documents} documents: {rows['none']:.2f} s of"
+        f"\nload {os.getloadavg()[0]:.1f}; {documents} documents: {rows['none']:.2f} s of"
         f" CPU without a cache, {rows['used']:.2f} s from it ({rows['none'] / rows['used']:.1f} x);"
         f" a process from start to its first answer: {without:.1f} s ({plain:.1f} s of CPU)"
         f" without, {with_cache:.1f} s ({cached:.1f} s of CPU) with it"
@@ -141,6 +141,7 @@ async def test_start_with_and_without_a_cache(folders: list[Path], tmp_path: Pat
 
 async def test_two_processes_against_one(folders: list[Path], blocks: list[Block]) -> None:
     rates, used = {}, {}
+    peak = 0.0
     for count in (1, 2):
         async with serving(folders, count) as (evaluators, _):
             await pour(evaluators, blocks[: count * BLOCKS])

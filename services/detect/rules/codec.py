@@ -132,7 +132,8 @@ class _Reader:
                 return Not(self.node(inner))
             case ["selection", name, place]:
                 return Selection(name, self._nodes[place])
-        raise ValueError(f"no node: {written[:1]!r}")
+            case _:
+                raise ValueError(f"no node: {written[:1]!r}")
 
 
 def _text(test: Text) -> Plain:
