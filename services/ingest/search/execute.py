@@ -17,6 +17,7 @@ from services.ingest.search.compile import (
     relevant,
     value_of,
 )
+from services.ingest.search.language import And, Node, Not, Or, Text
 from services.ingest.search.plan import Aggregation, Answer, Search
 from services.ingest.search.skip import asks_for_words, rules_out
 from services.ingest.store.layout import COLUMNS
@@ -195,19 +196,35 @@ def _merge(
 def _page(
     duck: duckdb.DuckDBPyConnection, search: Search, files: Sequence[ListedFile], get: Get
 ) -> list[tuple[list[Any], dict[str, Any]]]:
-    """Return the first events of *files*. First only where in time they lie: the event itself is
-    by far the widest column, and is then read from that time alone."""
-    found = _first(
-        duck, search, files, get, "min(time) AS first, max(time) AS last", lambda _: "time, id"
-    )
-    if not found or found[0]["first"] is None:
-        return []
-    start, end = found[0]["first"], found[0]["last"] + timedelta(microseconds=1)
-    within = replace(search, start=start, end=end)
-    files = [f for f in files if f.max_time >= start and f.min_time < end]
-    rows = _first(duck, within, files, get, "*", lambda _: ", ".join(_SHOWN))
+    """Return the first events of *files*.
+
+    The event itself is by far the widest column: where the question is of fields alone, it is read
+    only from the time in which those events lie, which is found first.
+    """
+    if not _asks_for_text(search.node):
+        bounds = "min(time) AS first, max(time) AS last"
+        found = _first(duck, search, files, get, bounds, lambda _: "time, id")
+        if not found or found[0]["first"] is None:
+            return []
+        start, end = found[0]["first"], found[0]["last"] + timedelta(microseconds=1)
+        search = replace(search, start=start, end=end)
+        files = [f for f in files if f.max_time >= start and f.min_time < end]
+    rows = _first(duck, search, files, get, "*", lambda _: ", ".join(_SHOWN))
     by_field = search.sort.field is not None
     return [(_key(row, by_field), {name: row[name] for name in _SHOWN}) for row in rows]
+
+
+def _asks_for_text(node: Node) -> bool:
+    """Tell whether the events themselves are read to answer *node*."""
+    match node:
+        case Text():
+            return True
+        case Not(item):
+            return _asks_for_text(item)
+        case And(items) | Or(items):
+            return any(_asks_for_text(item) for item in items)
+        case _:
+            return False
 
 
 def _first(
