@@ -20,6 +20,12 @@ hypothesis_settings.load_profile("tocsin")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their number: gzip writes the time into its own, and the names of tests have
+    to be the same in every process that runs them."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder of public data sets (TOCSIN_CORPUS); skips where there is none."""
