@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 from services.cases.domain import events as e
 from services.cases.domain.incident import Incident
+from services.cases.domain.values import Selector
 from services.cases.store import Recorded
 from shared.contracts.cases import (
     ClockSetV1,
@@ -193,11 +194,16 @@ def _confirmed(
     )
 
 
+def _selector(selector: Selector) -> ScopeSelector:
+    named = asdict(selector)
+    return ScopeSelector(**{**named, "tags": named["tags"] or None})
+
+
 def _scope(event: e.ScopeSet) -> Scope:
     scope = event.scope
     return Scope(
-        include=[ScopeSelector(**asdict(s)) for s in scope.include],
-        exclude=[ScopeSelector(**asdict(s)) for s in scope.exclude],
+        include=[_selector(s) for s in scope.include],
+        exclude=[_selector(s) for s in scope.exclude],
         window_from=scope.window_from,
         window_to=scope.window_to,
         follow_dependencies=scope.follow_dependencies.value,

@@ -113,7 +113,7 @@ def _reach(scope: Scope) -> str | None:
     narrowest = [
         next(n for n in ("server", "server_farm", "service", "datacenter", "region") if n in level)
         for level in levels
-        if level.keys() - {"tenant"}
+        if level.keys() - {"tenant", "tags"}  # how far tags reach only the inventory knows
     ]
     order = ("server", "server_farm", "service", "datacenter", "region")
     widest = max(narrowest, key=order.index, default=None)

@@ -68,7 +68,7 @@ async def compile_list(
 ) -> AffectedCustomersIdentifiedV1 | None:
     """Write version n+1 for *record*; None when its scope has a list already.
 
-    The caller holds the incident's lock and has stored *inventory*. ScopeError as of `resolve`.
+    The caller holds the incident's lock. ScopeError as of `resolve`.
     """
     last = await newest_list(connection, record.incident_id)
     if last is not None and last.scope_version >= record.version:
@@ -118,7 +118,7 @@ async def list_nobody(
 ) -> AffectedCustomersIdentifiedV1:
     """Write version n+1 with nobody on it, for *reason* (R34); whoever was on n is removed.
 
-    The caller holds the incident's lock and has stored the inventory.
+    The caller holds the incident's lock.
     """
     last = await newest_list(connection, incident_id)
     before = await listed_tenants(connection, last.list_id) if last else {}

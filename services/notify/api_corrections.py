@@ -187,7 +187,6 @@ async def nobody_affected(
         if incident is None:
             raise ProblemError(404, "not_found", "Nothing is known of this incident yet.")
         at = state.clock()
-        await state.keeper.store(connection, state.keeper.current)
         identified = await list_nobody(
             connection, incident_id, state.keeper.current.version, body.reason, principal.id, at
         )

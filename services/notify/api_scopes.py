@@ -1,18 +1,22 @@
-"""The inventory in use, and what a scope would reach if it were set."""
+"""What a scope would reach if it were set, and what a list comes to on what was known when."""
 
 import asyncio
+import json
+from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.affected_lists import explain_resolution
-from services.notify.inventory import Placement, Placements
-from services.notify.inventory_file import InventoryError, with_placements
-from services.notify.placement_rows import difference, parse_rows
+from services.notify.affected_lists import SHOWN_TENANTS, explain_resolution, listed_tenants
+from services.notify.inventory import Inventory
+from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.scope import ScopeError, resolve
-from services.notify.state import READERS
-from shared.auth import Principal, Role, allow
+from services.notify.state import READERS, snapshot
+from shared.auth import Principal, allow
 from shared.clock import rfc3339
 from shared.contracts.base import Instant
 from shared.contracts.cases import Scope
@@ -22,12 +26,17 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["scopes"])
 
-SHOWN = 100  # of each kind of difference; the counts are of all
-_KINDS = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
+_LIST = text(
+    "SELECT l.scope_version, l.inventory_version, s.scope, s.as_of FROM affected_lists l"
+    " JOIN scopes s USING (incident_id, scope_version) WHERE l.list_id = :list"
+)
+KnownAt = Annotated[
+    AwareDatetime | None, Query(description="resolve with what the inventory was known to be then")
+]
 
 
 class Selector(BaseModel):
-    """Levels in one selector are AND."""
+    """Levels and tags in one selector are AND."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,6 +46,7 @@ class Selector(BaseModel):
     server_farm: str | None = None
     server: str | None = None
     tenant: str | None = None
+    tags: dict[str, str] | None = Field(None, max_length=50)
 
 
 class PreviewBody(BaseModel):
@@ -50,96 +60,9 @@ class PreviewBody(BaseModel):
     window_to: Instant | None = None
     follow_dependencies: str = Field("none", pattern="^(none|direct|transitive)$")
     roles: list[str] | None = Field(None, description="primary, replica, backup; null: all")
-
-
-@router.get("/v1/inventory", summary="The version in use, what it counts, and why not a newer one")
-async def get_inventory(
-    request: Request, _: Annotated[Principal, allow(*READERS, Role.POLICY_ADMIN, Role.OPERATOR)]
-) -> dict[str, Any]:
-    keeper = request.state.keeper
-    current, problem = keeper.current, keeper.problem
-    return {
-        "version": current.version if current else None,
-        "loaded_at": rfc3339(keeper.loaded_at) if keeper.loaded_at else None,
-        "counts": current.counts() if current else {},
-        "refused_file": problem
-        and {"line": problem.line, "why": problem.why, "seen_at": rfc3339(problem.seen_at)},
-    }
-
-
-@router.post(
-    "/v1/inventory/placements",
-    summary="Replace all placements from CSV or NDJSON; dry_run only tells what would change",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "text/csv": {"schema": {"type": "string"}},
-                "application/x-ndjson": {"schema": {"type": "string"}},
-            },
-        }
-    },
-)
-async def import_placements(
-    request: Request,
-    _: Annotated[Principal, allow(Role.POLICY_ADMIN)],
-    dry_run: bool = False,
-    skip_rejected: bool = False,
-) -> dict[str, Any]:
-    """Rows that cannot be taken stop the import unless told to skip them; each with its line."""
-    kind = _KINDS.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
-    if kind is None:
-        known = ", ".join(_KINDS)
-        raise ProblemError(415, "unsupported_media_type", f"This takes {known}.")
-    keeper = request.state.keeper
-    inventory = keeper.current
-    if inventory is None:
-        raise ProblemError(503, "no_inventory", "No inventory was imported yet.")
-    try:
-        text = (await request.body()).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProblemError(422, "import_rejected", "The body is not UTF-8.") from error
-    taken, rejected = await asyncio.to_thread(parse_rows, text, kind, inventory)
-    lines = [{"line": one.line, "why": one.why} for one in rejected[:SHOWN]]
-    if rejected and not skip_rejected and not dry_run:
-        detail = f"{len(rejected)} rows cannot be taken; nothing was changed."
-        raise ProblemError(422, "import_rejected", detail, rejected=lines)
-    diff = await asyncio.to_thread(difference, inventory.placements, taken)
-    try:
-        changed = await asyncio.to_thread(lambda: with_placements(inventory, Placements(taken)))
-    except InventoryError as error:
-        raise ProblemError(413, "import_too_large", error.why) from error
-    if not dry_run:
-        if keeper.from_file:
-            unmet = {"code": "inventory_in_file", "detail": "inventory_file says what runs."}
-            raise ProblemError(
-                409, "inventory_in_file", "The inventory comes from a file.", unmet=[unmet]
-            )
-        await keeper.take_over(changed)
-    return {
-        "dry_run": dry_run,
-        "version": changed.version,
-        "counts": {
-            "added": len(diff.added),
-            "removed": len(diff.removed),
-            "unchanged": diff.unchanged,
-            "rejected": len(rejected),
-        },
-        "added": [_placement(p) for p in diff.added[:SHOWN]],
-        "removed": [_placement(p) for p in diff.removed[:SHOWN]],
-        "rejected": lines,
-    }
-
-
-def _placement(p: Placement) -> dict[str, Any]:
-    return {
-        "tenant": p.tenant,
-        "server": p.server,
-        "role": p.role,
-        "from": p.valid_from and rfc3339(p.valid_from),
-        "to": p.valid_to and rfc3339(p.valid_to),
-        "data": list(p.data_classes),
-    }
+    known_at: Instant | None = Field(
+        None, description="resolve with what the inventory was known to be then; null: now"
+    )
 
 
 @router.post("/v1/scopes/preview", summary="Resolve a scope without an incident; changes nothing")
@@ -148,14 +71,71 @@ async def preview(
     body: PreviewBody,
     _: Annotated[Principal, allow(*READERS)],
 ) -> dict[str, Any]:
-    inventory = request.state.keeper.current
+    state = request.state
+    inventory = state.keeper.current
     if inventory is None:
         raise ProblemError(503, "no_inventory", "No inventory was imported yet.")
-    scope = Scope.model_validate(body.model_dump(exclude={"roles"}))
+    if body.known_at is not None:
+        async with snapshot(state.engine) as connection:
+            inventory = await _then(state.keeper, connection, body.known_at)
+    scope = Scope.model_validate(body.model_dump(exclude={"roles", "known_at"}))
     try:
         found = await asyncio.to_thread(
-            resolve, inventory, scope, as_of=request.state.clock(), roles=body.roles
+            resolve, inventory, scope, as_of=state.clock(), roles=body.roles
         )
     except ScopeError as error:
         raise ProblemError(422, "scope_empty", str(error)) from error
     return {"inventory_version": inventory.version, **explain_resolution(found)}
+
+
+@router.get(
+    "/v1/affected-lists/{list_id}/recomputed",
+    summary="Resolve a list's scope anew, on its own inventory or on what was known at an instant",
+)
+async def recomputed(
+    request: Request,
+    list_id: UUID,
+    _: Annotated[Principal, allow(*READERS)],
+    known_at: KnownAt = None,
+) -> dict[str, Any]:
+    """Changes nothing. Without *known_at* the list itself has to come out."""
+    state = request.state
+    async with snapshot(state.engine) as connection:
+        row = (await connection.execute(_LIST, {"list": list_id})).one_or_none()
+        if row is None:
+            raise ProblemError(404, "not_found", "There is no such list that a scope led to.")
+        listed = await listed_tenants(connection, list_id)
+        inventory = (
+            await state.keeper.by_version(connection, row.inventory_version)
+            if known_at is None
+            else await _then(state.keeper, connection, known_at)
+        )
+    scope = Scope.model_validate(json.loads(row.scope))
+    found = await asyncio.to_thread(resolve, inventory, scope, as_of=row.as_of)
+    now = {tenant.tenant: tenant.confidence for tenant in found.tenants}
+    added, removed = sorted(now.keys() - listed.keys()), sorted(listed.keys() - now.keys())
+    other = sorted(name for name in now.keys() & listed.keys() if now[name] != listed[name][0])
+    return {
+        "list_id": str(list_id),
+        "scope_version": row.scope_version,
+        "known_at": rfc3339(known_at) if known_at else None,
+        "list_inventory_version": row.inventory_version,
+        "inventory_version": inventory.version,
+        "same": not (added or removed or other),
+        "differences": {
+            "added": len(added),
+            "removed": len(removed),
+            "other_confidence": len(other),
+        },
+        "added": added[:SHOWN_TENANTS],
+        "removed": removed[:SHOWN_TENANTS],
+        "other_confidence": other[:SHOWN_TENANTS],
+        **explain_resolution(found),
+    }
+
+
+async def _then(keeper: InventoryKeeper, connection: AsyncConnection, at: datetime) -> Inventory:
+    version = await keeper.known_at(connection, at)
+    if version is None:
+        raise ProblemError(404, "no_inventory_then", f"No inventory was known at {rfc3339(at)}.")
+    return await keeper.by_version(connection, version)

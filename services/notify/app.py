@@ -1,6 +1,5 @@
 """Notify's composition root."""
 
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,6 +13,7 @@ from services.notify import (
     api_deliveries,
     api_drafts,
     api_forms,
+    api_inventory,
     api_obligation_steps,
     api_obligations,
     api_portal,
@@ -26,7 +26,9 @@ from services.notify.dispatcher import Dispatcher
 from services.notify.email import EmailChannel
 from services.notify.erasure import Eraser
 from services.notify.forms.fonts import load_fonts
+from services.notify.inventory_intake import MAX_DOCUMENT
 from services.notify.inventory_keeper import InventoryKeeper
+from services.notify.inventory_sync import InventorySync
 from services.notify.migrations import HEAD
 from services.notify.obligations.alarm_clock import AlarmClock
 from services.notify.obligations.book import ObligationBook
@@ -47,7 +49,6 @@ from shared.outbox import Relay
 from shared.reconcile import Reconciler
 from shared.settings import require
 from shared.topology import NOTIFICATIONS, consumer
-from shared.yaml_lines import MAX_BYTES
 
 __all__ = ["create_app"]
 
@@ -115,6 +116,16 @@ def create_app(
             alarm_clock = AlarmClock(engine, clock, outbox.wake)
             alarms = Reconciler("obligation-alarms", alarm_clock.ring, settings.alarm_seconds)
             inventory = Reconciler("inventory", keeper.refresh, 2)
+            sync = InventorySync(
+                settings.inventory_sync,
+                keeper,
+                engine,
+                clock,
+                allow=AllowList.parse(settings.inventory_sync_allow),
+                resolve=resolve,
+                ca_file=settings.inventory_sync_ca_file,
+            )
+            syncs = Reconciler("inventory-sync", sync.once, 5)
             reader = BounceReader(
                 engine, clock, settings.bounce_address or "", settings.bounce_maildir, wake
             )
@@ -132,6 +143,7 @@ def create_app(
                 drop as bounce_port,
                 background(
                     inventory.run(),
+                    syncs.run(),
                     outbox.run(),
                     scopes.run(),
                     alarms.run(),
@@ -152,6 +164,7 @@ def create_app(
                     settings=settings,
                     engine=engine,
                     keeper=keeper,
+                    sync=sync,
                     book=book,
                     operator=operator,
                     regimes=regimes,
@@ -167,7 +180,7 @@ def create_app(
         lifespan,
         description="Finds the affected customers, reckons what is owed, tells them, keeps proof.",
         clock=clock,
-        bounds=[BodyBound("POST", re.compile("/v1/inventory/placements"), MAX_BYTES)],
+        bounds=[BodyBound("POST", api_inventory.IMPORTS, MAX_DOCUMENT)],
     )
     for router in (
         api.router,
@@ -177,6 +190,7 @@ def create_app(
         api_forms.router,
         api_board.router,
         api_scopes.router,
+        api_inventory.router,
         api_deliveries.router,
         api_corrections.router,
         api_portal.router,

@@ -207,7 +207,6 @@ class CasesConsumer:
             log.warning("scope waits for an inventory", incident=incident.number)
             return
         at: datetime = self._clock()
-        await self._keeper.store(connection, inventory)
         identified = await compile_list(connection, record, inventory, at)
         if identified is None:
             return

@@ -4,13 +4,28 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from services.notify.imap import Access
+from services.notify.inventory import Kind
 from shared.egress import AllowList
 from shared.settings import ServiceSettings
 
-__all__ = ["Settings"]
+__all__ = ["InventorySource", "Settings"]
+
+
+class InventorySource(BaseModel):
+    """Where a part of the inventory is fetched from, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
+    url: SecretStr = Field(description="https; it may hold a secret, so it is never shown")
+    kind: Kind | None = Field(None, description="what CSV holds; null: rows say it themselves")
+    seconds: float = Field(300, ge=10, le=7 * 86400, description="between fetches, with jitter")
+    replace: bool = Field(True, description="false: rows are added, nothing is taken away")
+    skip_rejected: bool = Field(False, description="take the rest of a document with bad rows")
+    token_file: Path | None = Field(None, description="sent as bearer token; read at each fetch")
 
 
 class Settings(ServiceSettings):
@@ -19,6 +34,18 @@ class Settings(ServiceSettings):
     port: int = Field(8084, ge=0, le=65535)
     inventory_file: Path | None = Field(
         None, description="YAML or JSON; read again when it changes. None: the last one imported"
+    )
+    inventory_sync: list[InventorySource] = Field(
+        default_factory=list,
+        description="JSON list of sources to fetch: name, url, kind, seconds, replace,"
+        " skip_rejected, token_file",
+    )
+    inventory_sync_allow: list[str] = Field(
+        default_factory=list,
+        description="host:port or CIDR of sources that may be private and plain http",
+    )
+    inventory_sync_ca_file: Path | None = Field(
+        None, description="instead of the system's authorities"
     )
     operator_name: str = Field("Tocsin", description="who signs the customer notice")
     # Both by default: an obligation too many is decided away, one too few is missed (I7).
@@ -116,11 +143,20 @@ class Settings(ServiceSettings):
     dispatch_interval: float = Field(1.0, gt=0, description="seconds between looks for due ones")
     lease_seconds: float = Field(60.0, ge=45, description="longer than any attempt may take")
 
-    @field_validator("webhook_allow")
+    @field_validator("webhook_allow", "inventory_sync_allow")
     @classmethod
     def _allow_list(cls, entries: list[str]) -> list[str]:
         AllowList.parse(entries)
         return entries
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.inventory_file is not None and self.inventory_sync:
+            raise ValueError("inventory_file says what runs: name it or inventory_sync, not both")
+        names = [source.name for source in self.inventory_sync]
+        if len(set(names)) < len(names):
+            raise ValueError("two sources of inventory_sync have one name")
+        return self
 
     @model_validator(mode="after")
     def _bounces(self) -> Self:

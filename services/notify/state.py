@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notify.inventory_keeper import InventoryKeeper
+from services.notify.inventory_sync import InventorySync
 from services.notify.obligations.book import ObligationBook
 from services.notify.obligations.identify import OperatorProfile
 from services.notify.obligations.regimes import Regimes
@@ -35,6 +36,7 @@ class State(ServiceState):
     settings: Settings
     engine: AsyncEngine
     keeper: InventoryKeeper
+    sync: InventorySync
     book: ObligationBook
     operator: OperatorProfile
     regimes: Regimes

@@ -129,6 +129,9 @@ class ScopeSelector(Part):
     server_farm: str | None = None
     server: str | None = None
     tenant: str | None = None
+    tags: dict[str, str] | None = Field(
+        None, description="labels and cloud tags; all of them have to stand on what is selected"
+    )
 
 
 class Scope(Part):

@@ -9,21 +9,25 @@ from typing import Any
 import pytest
 
 from services.notify.inventory import (
+    ENTRY_KINDS,
     Contacts,
-    Farm,
+    Entry,
     Inventory,
+    Kind,
     Placement,
     Placements,
-    Server,
-    Service,
     Tenant,
+    assemble,
 )
+from services.notify.inventory_entries import dependency
 from services.notify.scope import Confidence, resolve
 from shared.contracts.cases import Scope
 
 pytestmark = pytest.mark.benchmark
 
-PLACEMENTS, TENANTS, SERVERS, REGIONS, SERVICES = 1_000_000, 100_000, 20_000, 4, 50
+PLACEMENTS, TENANTS, SERVERS, FARMS = 1_000_000, 100_000, 20_000, 1000
+REGIONS, SERVICES = 4, 50
+PLANS = ("gold", "silver", "free")
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -42,29 +46,30 @@ def placements(chance: Random) -> Iterator[Placement]:
 
 
 def estate() -> Inventory:
-    farms: dict[str, Farm] = {}
-    servers: dict[str, Server] = {}
+    entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in ENTRY_KINDS}
+    for n in range(REGIONS):
+        entries["regions"][f"r{n}"] = Entry(f"r{n}")
+        entries["datacenters"][f"r{n}-dc"] = Entry(f"r{n}-dc", (f"r{n}",))
+    for n in range(SERVICES):
+        entries["services"][f"svc{n}"] = Entry(f"svc{n}")
+        if n:
+            name = dependency(f"svc{n}", f"svc{n - 1}")
+            entries["dependencies"][name] = Entry(name, (f"svc{n}", f"svc{n - 1}"))
+    for n in range(FARMS):
+        farm = f"f{n}"
+        tags = (("env", "prod" if n % 3 else "test"),)
+        entries["server_farms"][farm] = Entry(
+            farm, (f"svc{n % SERVICES}", f"r{n % REGIONS}-dc"), tags
+        )
     for n in range(SERVERS):
-        region = f"r{n % REGIONS}"
-        service = f"svc{n % SERVICES}"
-        farm = f"f{n % 1000}"
-        farms.setdefault(farm, Farm(farm, service, f"{region}-dc", region))
-        servers[f"s{n:05}"] = Server(f"s{n:05}", farm, service, f"{region}-dc", region)
+        entries["servers"][f"s{n:05}"] = Entry(f"s{n:05}", (f"f{n % FARMS}",))
     contacts = Contacts(emails=("a@example.com",))
-    names = [f"tenant-{n:06}" for n in range(TENANTS)]
-    return Inventory(
-        version="v",
-        regions=frozenset(f"r{n}" for n in range(REGIONS)),
-        datacenters={f"r{n}-dc": f"r{n}" for n in range(REGIONS)},
-        services={
-            f"svc{n}": Service(f"svc{n}", frozenset({f"svc{n - 1}"}) if n else frozenset())
-            for n in range(SERVICES)
-        },
-        farms=farms,
-        servers=servers,
-        tenants={n: Tenant(name=n, display_name=n, contacts=contacts) for n in names},
-        placements=Placements(placements(Random(7))),  # noqa: S311 - reproducible, not secret
-    )
+    for n in range(TENANTS):
+        name = f"tenant-{n:06}"
+        tenant = Tenant(name=name, display_name=name, contacts=contacts)
+        entries["tenants"][name] = Entry(name, (), (("plan", PLANS[n % 3]),), tenant)
+    rows = placements(Random(7))  # noqa: S311 - reproducible, not secret
+    return assemble("v", entries, Placements(rows))
 
 
 def test_a_region_wide_scope() -> None:
@@ -78,6 +83,8 @@ def test_a_region_wide_scope() -> None:
             "include": [{"service": "svc0"}],
             "follow_dependencies": "transitive",
         },
+        "a tag of farms": {"include": [{"tags": {"env": "test"}}]},
+        "a tag of tenants, one region": {"include": [{"region": "r1", "tags": {"plan": "gold"}}]},
         "one tenant": {"include": [{"tenant": "tenant-000007"}]},
     }
     window = {"window_from": BEGIN + timedelta(days=30), "window_to": BEGIN + timedelta(days=90)}

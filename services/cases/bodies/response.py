@@ -1,5 +1,7 @@
 """Bodies after the verdict: scope, containment, root cause, recovery."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from services.cases.bodies.base import Body, Name, Part, Text, Utc, Who
@@ -7,9 +9,12 @@ from services.cases.domain import commands as c
 from services.cases.domain import vocabulary as v
 from services.cases.domain.values import Criterion, Scope, Selector
 
+TagKey = Annotated[str, Field(min_length=1, max_length=317)]  # prefix, slash and name
+TagValue = Annotated[str, Field(max_length=256)]
+
 
 class ScopeSelector(Part):
-    """Levels are AND."""
+    """Levels and tags are AND."""
 
     region: Name | None = None
     datacenter: Name | None = None
@@ -17,6 +22,7 @@ class ScopeSelector(Part):
     server_farm: Name | None = None
     server: Name | None = None
     tenant: Name | None = None
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=50)
 
 
 class SetScope(Body):

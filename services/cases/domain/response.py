@@ -26,7 +26,9 @@ def set_scope(incident: Incident, command: c.SetScope, check: Check) -> Sequence
         return check.already_so()
     check.need(bool(scope.include), "scope_empty")
     for selector in (*scope.include, *scope.exclude):
-        check.need(bool(selector.levels()), "scope_empty", "a selector names at least one level")
+        check.need(
+            bool(selector.levels()), "scope_empty", "a selector names at least one level or tag"
+        )
     check.need(
         scope.window_from is None or scope.window_to is None or scope.window_from < scope.window_to,
         "window_reversed",
@@ -56,7 +58,7 @@ def _wider(old: Scope, new: Scope) -> bool:
     )
     return (
         not covered
-        or not set(old.exclude) <= set(new.exclude)
+        or not all(spared in new.exclude for spared in old.exclude)
         or _REACH.index(new.follow_dependencies) > _REACH.index(old.follow_dependencies)
         or (
             old.window_from is not None

@@ -1,10 +1,18 @@
 """The values inside commands and events: frozen, compared by content."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from services.cases.domain.personal import Content, FreeText, Person, Plain, PlainData, Value
+from services.cases.domain.personal import (
+    Content,
+    FreeText,
+    Person,
+    Plain,
+    PlainData,
+    PlainTable,
+    Value,
+)
 from services.cases.domain.vocabulary import (
     ActorKind,
     FollowDependencies,
@@ -102,9 +110,10 @@ class Selector:
     server_farm: Plain | None = None
     server: Plain | None = None
     tenant: Plain | None = None
+    tags: PlainTable = field(default_factory=dict)
 
     def levels(self) -> frozenset[tuple[str, str]]:
-        """Return the levels that are named, each with its value."""
+        """Return the levels and tags that are named, each with its value."""
         named = {
             "region": self.region,
             "datacenter": self.datacenter,
@@ -113,7 +122,8 @@ class Selector:
             "server": self.server,
             "tenant": self.tenant,
         }
-        return frozenset((level, value) for level, value in named.items() if value)
+        tags = {f"tag {key}": value for key, value in self.tags.items()}
+        return frozenset((level, v) for level, v in named.items() if v) | tags.items()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

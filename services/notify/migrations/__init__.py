@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0009"
+HEAD = "0010"

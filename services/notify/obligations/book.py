@@ -124,14 +124,12 @@ class ObligationBook:
         newest = await newest_list(connection, incident_id)
         if newest is None:
             return []
-        inventory = await self._keeper.by_version(connection, newest.inventory_version)
         listed = await listed_tenants(connection, newest.list_id)
+        tenants = await self._keeper.tenants(connection, newest.inventory_version, listed)
         told = (await connection.execute(_TOLD, {"incident": incident_id})).all()
         told_at = {row.tenant: row.at for row in told}
         return [
-            AffectedParty(
-                tenant=inventory.tenants[name], confidence=confidence, told_at=told_at.get(name)
-            )
+            AffectedParty(tenant=tenants[name], confidence=confidence, told_at=told_at.get(name))
             for name, (confidence, _) in listed.items()
         ]
 

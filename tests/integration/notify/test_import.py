@@ -1,11 +1,14 @@
-"""Placements imported over HTTP: dry run, refusal with lines, skipping, and a list that follows."""
+"""Inventory over HTTP: dry run, refusals with lines, skipping, corrections, what was known when."""
 
+import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy import text
 
+from shared.clock import parse_instant, rfc3339
 from shared.ids import uuid7
 from tests.integration.notify.stage import Desk, Stage, confirmed, scoped
 from tests.support.waiting import until
@@ -13,10 +16,13 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.integration
 
 ROWS = "tenant,server,role\ndelta,m1,primary\ngamma,m2,primary\n"
+NO_FILE: dict[str, Path | None] = {"inventory_file": None}
 
 
-async def load(desk: Desk, rows: str, query: str = "", kind: str = "text/csv") -> Any:
-    path = f"/v1/inventory/placements{query}"
+async def load(
+    desk: Desk, rows: str, query: str = "", kind: str = "text/csv", of: str = "/placements"
+) -> Any:
+    path = f"/v1/inventory{of}{query}"
     headers = {"Authorization": f"Bearer {desk.world.token('ines', 'policy_admin')}"}
     headers["Content-Type"] = kind
     return await desk.client.post(path, content=rows.encode(), headers=headers)
@@ -27,27 +33,28 @@ async def loaded(desk: Desk) -> Any:
     return found if found["version"] else None
 
 
-async def stored(stage: Stage, version: str) -> bool:
-    async with stage.world.engine("notify").connect() as connection:
-        query = text("SELECT count(*) FROM inventory_loads WHERE version = :version")
-        return bool(await connection.scalar(query, {"version": version}))
+async def start(stage: Stage) -> str:
+    """Take the stage's file into the database and return its version."""
+    async with stage.running() as desk:
+        found = await until(lambda: loaded(desk), 30)
+        return str(found["version"])
 
 
 async def test_an_import_is_tried_refused_and_taken(stage: Stage) -> None:
     async with stage.running() as desk:  # the file is the small way in
         before = await until(lambda: loaded(desk), 30)
         assert (await load(desk, ROWS)).json()["code"] == "inventory_in_file"
-        await until(lambda: stored(stage, before["version"]), 30)
-    no_file: dict[str, Path | None] = {"inventory_file": None}
-    async with stage.running(**no_file) as desk:
+    async with stage.running(**NO_FILE) as desk:
         assert (await until(lambda: loaded(desk), 30))["version"] == before["version"]
         tried = (await load(desk, ROWS, "?dry_run=true")).json()
-        assert tried["counts"] == {"added": 1, "removed": 3, "unchanged": 1, "rejected": 0}
-        assert [(p["tenant"], p["server"]) for p in tried["added"]] == [("delta", "m1")]
+        rows = tried["kinds"]["placements"]
+        assert rows["counts"] == {"added": 1, "removed": 3, "changed": 0, "unchanged": 1}
+        assert [(p["tenant"], p["server"]) for p in rows["added"]] == [("delta", "m1")]
         bad = f"{ROWS}nobody,m1,primary\n"
         refused = await load(desk, bad)
         assert refused.status_code == 422
-        assert refused.json()["rejected"] == [{"line": 4, "why": "tenant 'nobody' is not defined"}]
+        why = "placement names tenant 'nobody', which is not defined"
+        assert refused.json()["rejected"] == [{"line": 4, "why": why}]
         assert (await load(desk, ROWS, kind="text/plain")).status_code == 415
         denied = await desk.call("POST", "/v1/inventory/placements", content=ROWS.encode())
         assert denied.status_code == 403
@@ -61,5 +68,132 @@ async def test_an_import_is_tried_refused_and_taken(stage: Stage) -> None:
         assert listed["inventory_version"] == tried["version"]
         explained = await desk.get(f"/v1/affected-lists/{listed['list_id']}")
         assert [t["tenant"] for t in explained["tenants"]] == ["delta"]
-    async with stage.running(**no_file) as desk:  # and it is what runs after a restart
+    async with stage.running(**NO_FILE) as desk:  # and it is what runs after a restart
         assert (await until(lambda: loaded(desk), 30))["version"] == tried["version"]
+
+
+async def test_kinds_come_one_by_one_or_together_and_are_merged_or_replaced(stage: Stage) -> None:
+    await start(stage)
+    async with stage.running(**NO_FILE) as desk:
+        await until(lambda: loaded(desk), 30)
+        more = [
+            {"kind": "datacenters", "name": "dub2", "region": "eu-west"},
+            {"kind": "server_farms", "name": "mail-f2", "service": "mail", "datacenter": "dub2"},
+            {"kind": "servers", "name": "m9", "server_farm": "mail-f2", "labels": {"env": "test"}},
+            {"kind": "placements", "tenant": "delta", "server": "m9"},
+        ]
+        lines = "".join(json.dumps(row) + "\n" for row in more)
+        taken = await load(desk, lines, "?merge=true", "application/x-ndjson", of="")
+        assert taken.json()["counts"] == {
+            "added": 4, "removed": 0, "changed": 0, "unchanged": 15, "rejected": 0,
+        }  # fmt: skip
+        scope = {"include": [{"tags": {"env": "test"}}]}
+        seen = (await desk.call("POST", "/v1/scopes/preview", json=scope)).json()
+        assert [t["tenant"] for t in seen["tenants"]] == ["delta"]
+        # All servers but one that placements still stand on.
+        less = await load(
+            desk, "name,server_farm\nm1,mail-f1\nm3,mail-f1\nm9,mail-f2\n", of="/servers"
+        )
+        assert less.json()["rejected"] == [
+            {"line": None, "why": "server 'm2' is not in the import, but placements name it"}
+        ]
+        whole = await load(desk, stage.file.read_text(), "", "application/yaml", of="")
+        assert whole.status_code == 422  # it holds webhook secrets, and an import keeps none
+        assert "needs secret_ref" in whole.json()["rejected"][0]["why"]
+        plain = stage.file.read_text().replace("secret: ", "secret_ref: ")
+        again = (await load(desk, plain, "", "application/yaml", of="")).json()
+        assert again["counts"]["removed"] == 4
+        assert again["kinds"]["servers"]["removed"][0]["tags"] == {"env": "test"}
+
+
+async def test_a_correction_keeps_both_and_a_list_is_recomputed_as_it_was_known(
+    stage: Stage,
+) -> None:
+    await start(stage)
+    async with stage.running(**NO_FILE) as desk:
+        first = await until(lambda: loaded(desk), 30)
+        incident = uuid7()
+        await stage.say(confirmed(incident), scoped(incident, "m1"))
+        listed = await desk.newest_list(incident)
+        known = rfc3339(parse_instant(first["loaded_at"]))
+        # It turns out that alpha had left m1 long before, and delta was there all along.
+        correction = "tenant,server,to,data\nalpha,m1,2026-01-01T00:00:00Z,personal\ndelta,m1,,\n"
+        corrected = (await load(desk, correction, "?merge=true")).json()
+        assert corrected["kinds"]["placements"]["counts"]["changed"] == 1
+
+        path = f"/v1/affected-lists/{listed['list_id']}/recomputed"
+        own = await desk.get(path)
+        assert (own["same"], own["inventory_version"]) == (True, listed["inventory_version"])
+        then = await desk.get(f"{path}?known_at={known}")
+        assert then["same"] is True
+        now = await desk.get(f"{path}?known_at={rfc3339(stage.clock())}")
+        assert (now["added"], now["removed"]) == (["delta"], ["alpha"])
+        assert now["inventory_version"] == corrected["version"]
+        before = rfc3339(parse_instant("2020-01-01T00:00:00Z"))
+        none = await desk.call("GET", f"{path}?known_at={before}")
+        assert (none.status_code, none.json()["code"]) == (404, "no_inventory_then")
+
+        rows = await desk.get("/v1/inventory/placements/history?tenant=alpha")
+        assert [(r["row"]["to"], r["recorded_to"] is None) for r in rows["items"][-2:]] == [
+            (None, False),
+            ("2026-01-01T00:00:00.000000Z", True),
+        ]
+        assert rows["items"][-2]["recorded_to"] == rows["items"][-1]["recorded_from"]
+        as_known = await desk.get(f"/v1/inventory/placements/history?tenant=alpha&known_at={known}")
+        assert [r["row"]["to"] for r in as_known["items"]] == [None]
+        *_, alpha = (await desk.get("/v1/inventory/tenants/history?name=alpha"))["items"]
+        assert alpha["row"]["region"] == "EU"
+        revisions = (await desk.get("/v1/inventory/revisions"))["items"]
+        assert [r["source"] for r in revisions[:1]] == ["import"]
+        assert revisions[0]["recorded_by"] == "ines"
+        preview = {"include": [{"server": "m1"}], "known_at": known}
+        seen = (await desk.call("POST", "/v1/scopes/preview", json=preview)).json()
+        assert "alpha" in [t["tenant"] for t in seen["tenants"]]
+        # Whoever was told is told from what the list stood on, not from what is known now.
+        assert (await desk.newest_list(incident))["list_id"] == listed["list_id"]
+    async with stage.running(**NO_FILE) as desk:  # a restart reads both back
+        await until(lambda: loaded(desk), 30)
+        assert (await desk.get(f"{path}?known_at={known}"))["same"] is True
+
+
+async def test_replicas_run_the_same_revision(stage: Stage) -> None:
+    await start(stage)
+    async with stage.running(**NO_FILE) as one, stage.running(**NO_FILE) as two:
+        await until(lambda: loaded(one), 30)
+        await until(lambda: loaded(two), 30)
+        version = (await load(one, ROWS)).json()["version"]
+
+        async def followed() -> bool:
+            return bool((await two.get("/v1/inventory"))["version"] == version)
+
+        await until(followed, 30)
+        # The other one records on top of it, not beside it.
+        assert (await load(two, ROWS)).json()["counts"]["unchanged"] >= 2
+
+
+async def test_a_document_from_before_there_were_rows_becomes_rows(stage: Stage) -> None:
+    document = stage.file.read_text().replace("secret: ", "secret_ref: ")
+    at = stage.clock() - timedelta(days=9)
+    connection = await asyncpg.connect(stage.world.admin_dsn)
+    try:
+        await connection.execute(
+            "SET search_path TO notify; TRUNCATE inventories, affected_lists, affected_tenants,"
+            " inventory_loads, inventory_entries, inventory_placements CASCADE"
+        )
+        await connection.execute(
+            "INSERT INTO inventories (version, document, imported_at) VALUES ('old', $1, $2)",
+            document,
+            at,
+        )
+        await connection.execute(
+            "INSERT INTO inventory_loads (version, loaded_at) VALUES ('old', $1)", at
+        )
+    finally:
+        await connection.close()
+    async with stage.running(**NO_FILE) as desk:
+        found = await until(lambda: loaded(desk), 30)
+        assert (found["source"], found["counts"]["placements"]) == ("document", 4)
+        known = rfc3339(at + timedelta(days=1))
+        preview = {"include": [{"server": "m1"}], "known_at": known}
+        seen = (await desk.call("POST", "/v1/scopes/preview", json=preview)).json()
+        assert seen["inventory_version"] == "old"

@@ -5,14 +5,15 @@ from uuid import UUID
 import pytest
 
 from services.cases.aggregates import name_of
-from services.cases.domain.events import Event
+from services.cases.domain.events import Event, ScopeSet
 from services.cases.domain.incident import fold
+from services.cases.domain.values import Scope, Selector
 from services.cases.publish import to_contract
 from services.cases.store import Recorded
 from shared.contracts import cases
 from shared.contracts.cases import IncidentEvent
 from tests.support.golden_events import one_of_each
-from tests.support.incidents import NOW, story
+from tests.support.incidents import NOW, SR, story
 
 pytestmark = pytest.mark.unit
 
@@ -124,3 +125,11 @@ def test_free_text_of_private_events_stays_inside() -> None:
     }
     assert "SummaryRecorded" in {c.event for c in updates}
     assert "Root was guessed" not in "".join(c.to_json().decode() for c in updates)
+
+
+def test_tags_of_a_selector_are_told_and_none_are_left_out() -> None:
+    scope = Scope(include=(Selector(region="eu", tags={"env": "prod"}), Selector(server="m1")))
+    told = contract_of(ScopeSet(actor=SR, at=NOW, version=1, scope=scope))
+    assert isinstance(told, cases.ScopeSetV1)
+    assert [s.tags for s in told.scope.include] == [{"env": "prod"}, None]
+    assert b'"tags":{"env":"prod"}' in told.to_json()

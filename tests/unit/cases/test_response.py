@@ -37,6 +37,8 @@ def test_a_scope_is_never_everyone(scope: Scope, code: str) -> None:
         (Scope(include=(replace(MAIL, server="m1"),), window_from=NOW), False),
         (Scope(include=(MAIL,), exclude=(Selector(server="m2"),), window_from=NOW), False),
         (Scope(include=(Selector(region="eu-west"),), window_from=NOW), True),
+        (Scope(include=(replace(MAIL, tags={"env": "prod"}),), window_from=NOW), False),
+        (Scope(include=(MAIL, Selector(tags={"env": "prod"})), window_from=NOW), True),
         (Scope(include=(MAIL, Selector(region="us-east")), window_from=NOW), True),
         (Scope(include=(MAIL,)), True),
         (Scope(include=(MAIL,), window_from=NOW - timedelta(1)), True),

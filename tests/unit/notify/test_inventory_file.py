@@ -1,11 +1,16 @@
 """An inventory file is taken whole or refused with line and reason."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
-from services.notify.inventory_file import InventoryError, canonical, parse
+from services.notify.inventory import EMPTY, ENTRY_KINDS
+from services.notify.inventory_entries import document, entry
+from services.notify.inventory_file import InventoryError, parse, read_file
+from services.notify.inventory_import import apply
+from shared.yaml_lines import node_of
 
 pytestmark = pytest.mark.unit
 
@@ -28,17 +33,17 @@ placements:
 """
 
 
-def test_a_good_file_is_taken_and_its_canonical_form_means_the_same() -> None:
+def test_a_good_file_is_taken_and_what_is_stored_of_it_means_the_same() -> None:
     inventory = parse(GOOD)
     assert inventory.counts()["servers"] == 2
-    again = parse(canonical(inventory), stored=True)
-    assert again.version == inventory.version
-    assert again.placements == inventory.placements
+    for kind in ENTRY_KINDS:
+        for row in inventory.entries[kind].values():
+            assert entry(kind, node_of(document(kind, row)), "left_out") == row
 
 
 def test_secrets_are_neither_stored_nor_part_of_the_version() -> None:
     inventory = parse(GOOD)
-    assert "whsec" not in canonical(inventory)
+    assert "whsec" not in json.dumps(document("tenants", inventory.entries["tenants"]["t1"]))
     assert "whsec" not in repr(inventory.tenants["t1"])
     assert parse(GOOD.replace("c2VjcmV0", "b3RoZXI=")).version == inventory.version
 
@@ -52,12 +57,55 @@ def test_order_and_comments_are_no_change() -> None:
     assert parse("# why\n" + GOOD.replace("[s1, s2]", "[s2, s1]")).version == parse(GOOD).version
 
 
+JSON = {
+    "regions": [{"name": "eu", "datacenters": ["d1"]}],
+    "services": [
+        {"name": "id"},
+        {
+            "name": "mail",
+            "depends_on": ["id"],
+            "farms": [{"name": "f1", "datacenter": "d1", "servers": [{"name": "s1"}, "s2"]}],
+        },
+    ],
+    "tenants": [
+        {"name": "t1", "display_name": "Tenant 😀 \\ud83d", "contacts": {"email": "a@x.y"}}
+    ],
+    "placements": [{"tenant": "t1", "server": "s1", "from": "2026-01-01T00:00:00Z"}],
+}
+
+
 def test_json_is_taken_as_well_with_tabs_and_escapes() -> None:
-    document = json.loads(canonical(parse(GOOD)))
-    document["tenants"][0]["contacts"]["webhook"]["secret_ref"] = "r"
-    document["tenants"][0]["display_name"] = "Tenant 😀 \\ud83d"
-    text = json.dumps(document, indent="\t")
+    text = json.dumps(JSON, indent="\t")
     assert parse(text).tenants["t1"].display_name == "Tenant 😀 \\ud83d"
+
+
+def test_json_of_any_size_is_read_row_by_row_to_the_same() -> None:
+    text = json.dumps(JSON, indent=1)
+    whole = parse(text)
+    streamed = apply(EMPTY, read_file(io.BytesIO(text.encode()), 33 << 20), replace=True)
+    assert streamed.inventory.version == whole.version
+    for broken, line, why in (
+        (text.replace('"d1"\n', '"d1" "d2"\n'), 6, "not JSON"),
+        (text.replace('"server": "s1"', '"server": 1'), text.count("\n") - 5, "is not text"),
+    ):
+        with pytest.raises(InventoryError) as refusal:
+            read_file(io.BytesIO(broken.encode()), 33 << 20)
+        assert why in refusal.value.why
+        assert refusal.value.line == line
+    with pytest.raises(InventoryError, match="YAML is at most 32 MiB"):
+        read_file(io.BytesIO(GOOD.encode()), 33 << 20)
+
+
+def test_kinds_may_stand_beside_one_another() -> None:
+    beside = (
+        GOOD.replace(", datacenters: [d1]", "").replace(", servers: [s1, s2]", "")
+        + """\
+datacenters: [{name: d1, region: eu}]
+servers: [{name: s1, server_farm: f1}, {name: s2, server_farm: f1}]
+dependencies: []
+"""
+    )
+    assert parse(beside).version == parse(GOOD).version
 
 
 REFUSALS = [
