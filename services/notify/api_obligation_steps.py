@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.notify import incidents
@@ -31,7 +32,17 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["obligations"])
 
-_DRAFTERS = (Role.LEGAL, Role.INCIDENT_COMMUNICATIONS, Role.SECURITY_RESPONSE)
+ONE = "/v1/obligations/{obligation_id}"
+Shown = dict[str, Any]
+
+Legal = Annotated[Principal, allow(Role.LEGAL)]
+Submitter = Annotated[Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS)]
+Drafter = Annotated[
+    Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS, Role.SECURITY_RESPONSE)
+]
+Owner = Annotated[Principal, allow(Role.LEGAL, Role.SECURITY_RESPONSE)]
+Executive = Annotated[Principal, allow(Role.EXECUTIVE_INCIDENT_MANAGER)]
+
 _WITH_FORM = DONE | {Stage.APPROVED}
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -101,127 +112,6 @@ class HoldBody(_Body):
         return self
 
 
-@router.get("/v1/obligations/{obligation_id}", summary="One obligation, its steps, where it stands")
-async def get_obligation(
-    request: Request, obligation_id: UUID, _: Annotated[Principal, allow(*READERS)]
-) -> dict[str, Any]:
-    async with snapshot(request.state.engine) as connection:
-        kept = await _found(connection, obligation_id)
-        return _shown(kept, await approved_form(connection, obligation_id))
-
-
-@router.post("/v1/obligations/{obligation_id}/decide", summary="Required, or not, with reason (I7)")
-async def decide(
-    request: Request,
-    obligation_id: UUID,
-    body: DecideBody,
-    principal: Annotated[Principal, allow(Role.LEGAL)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.DECIDE, principal, body)
-
-
-@router.post(
-    "/v1/obligations/{obligation_id}/draft", summary="Write it; a new draft undoes approval"
-)
-async def draft(
-    request: Request,
-    obligation_id: UUID,
-    body: DraftBody,
-    principal: Annotated[Principal, allow(*_DRAFTERS)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.DRAFT, principal, body)
-
-
-@router.post("/v1/obligations/{obligation_id}/approve", summary="Approve what another wrote")
-async def approve(
-    request: Request, obligation_id: UUID, principal: Annotated[Principal, allow(Role.LEGAL)]
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.APPROVE, principal, None)
-
-
-@router.post(
-    "/v1/obligations/{obligation_id}/submit", summary="It was handed in; late needs a reason"
-)
-async def submit(
-    request: Request,
-    obligation_id: UUID,
-    body: SubmitBody,
-    principal: Annotated[Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.SUBMIT, principal, body)
-
-
-@router.post("/v1/obligations/{obligation_id}/acknowledge", summary="The recipient has it")
-async def acknowledge(
-    request: Request,
-    obligation_id: UUID,
-    body: AcknowledgeBody,
-    principal: Annotated[Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.ACKNOWLEDGE, principal, body)
-
-
-@router.post("/v1/obligations/{obligation_id}/explain-late", summary="Why a notice went out late")
-async def explain_late(
-    request: Request,
-    obligation_id: UUID,
-    body: ReasonBody,
-    principal: Annotated[Principal, allow(Role.LEGAL, Role.INCIDENT_COMMUNICATIONS)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.EXPLAIN_LATE, principal, body)
-
-
-@router.post("/v1/obligations/{obligation_id}/hold", summary="An authority holds or delays it")
-async def hold(
-    request: Request,
-    obligation_id: UUID,
-    body: HoldBody,
-    principal: Annotated[Principal, allow(Role.LEGAL)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.HOLD, principal, body)
-
-
-@router.post("/v1/obligations/{obligation_id}/lift-hold", summary="The hold is over")
-async def lift_hold(
-    request: Request,
-    obligation_id: UUID,
-    body: ReasonBody,
-    principal: Annotated[Principal, allow(Role.LEGAL)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.LIFT_HOLD, principal, body)
-
-
-@router.post("/v1/obligations/{obligation_id}/propose-waiver", summary="Not to be met, and why")
-async def propose_waiver(
-    request: Request,
-    obligation_id: UUID,
-    body: ReasonBody,
-    principal: Annotated[Principal, allow(Role.LEGAL, Role.SECURITY_RESPONSE)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.PROPOSE_WAIVER, principal, body)
-
-
-@router.post("/v1/obligations/{obligation_id}/approve-waiver", summary="By another person (I6)")
-async def approve_waiver(
-    request: Request,
-    obligation_id: UUID,
-    principal: Annotated[Principal, allow(Role.EXECUTIVE_INCIDENT_MANAGER)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.APPROVE_WAIVER, principal, None)
-
-
-@router.post(
-    "/v1/obligations/{obligation_id}/end-series", summary="Nothing further is owed, and why"
-)
-async def end_series(
-    request: Request,
-    obligation_id: UUID,
-    body: ReasonBody,
-    principal: Annotated[Principal, allow(Role.LEGAL)],
-) -> dict[str, Any]:
-    return await _take(request, obligation_id, Kind.END_SERIES, principal, body)
-
-
 async def _found(connection: Any, obligation_id: UUID) -> Kept:
     kept = await read(connection, obligation_id)
     if kept is None:
@@ -229,39 +119,111 @@ async def _found(connection: Any, obligation_id: UUID) -> Kept:
     return kept
 
 
-async def _take(
-    request: Request,
-    obligation_id: UUID,
-    kind: Kind,
-    principal: Principal,
-    body: BaseModel | None,
-) -> dict[str, Any]:
-    state = request.state
-    detail = body.model_dump(mode="json", exclude_none=True, exclude={"fill"}) if body else {}
-    async with state.engine.begin() as connection:
-        found = await _found(connection, obligation_id)
-        incident = await incidents.lock(connection, found.incident_id)
-        kept = await _found(connection, obligation_id)  # only under the lock does it hold still
-        if isinstance(body, DraftBody) and body.fill:
-            detail = _filled(detail, await suggestions(connection, kept, state))
-        if kind is Kind.SUBMIT and (approved := await approved_form(connection, obligation_id)):
-            detail["document_sha256"] = approved.pdf_sha256
-        step = Step(kind=kind, at=state.clock(), by=principal.id, detail=detail)
-        try:
-            after, told = await take(connection, kept, step, state.regimes)
-        except NotTakenError as error:
-            unmet = [{"code": one.code, "detail": one.detail} for one in error.unmet]
-            raise ProblemError(
-                409, f"obligation_not_{kind.value}", "The step cannot be taken so.", unmet=unmet
-            ) from error
-        if kind is Kind.APPROVE:
-            await _keep_form(connection, after, state)
-        if kind is Kind.SUBMIT and incident is not None:  # later phases run from here
-            told += await state.book.evaluate(connection, incident, state.clock())
-        await enqueue(connection, [outgoing(one, source="notify") for one in told])
-        form = await approved_form(connection, obligation_id)
-    state.wake()
-    return _shown(after, form)
+@dataclass(frozen=True, slots=True)
+class _Taking:
+    """A step about to be taken on the obligation that the path names."""
+
+    request: Request
+    obligation_id: UUID
+
+    async def __call__(self, kind: Kind, who: Principal, body: BaseModel | None = None) -> Shown:
+        """Take it; 404 for an unknown obligation, 409 with every unmet condition."""
+        state = self.request.state
+        detail = body.model_dump(mode="json", exclude_none=True, exclude={"fill"}) if body else {}
+        async with state.engine.begin() as connection:
+            found = await _found(connection, self.obligation_id)
+            incident = await incidents.lock(connection, found.incident_id)
+            # Read again: only under the incident's lock does it hold still.
+            kept = await _found(connection, self.obligation_id)
+            if isinstance(body, DraftBody) and body.fill:
+                detail = _filled(detail, await suggestions(connection, kept, state))
+            if kind is Kind.SUBMIT and (
+                approved := await approved_form(connection, self.obligation_id)
+            ):
+                detail["document_sha256"] = approved.pdf_sha256
+            step = Step(kind=kind, at=state.clock(), by=who.id, detail=detail)
+            try:
+                after, told = await take(connection, kept, step, state.regimes)
+            except NotTakenError as error:
+                unmet = [{"code": one.code, "detail": one.detail} for one in error.unmet]
+                raise ProblemError(
+                    409, f"obligation_not_{kind.value}", "The step cannot be taken so.", unmet=unmet
+                ) from error
+            if kind is Kind.APPROVE:
+                await _keep_form(connection, after, state)
+            if kind is Kind.SUBMIT and incident is not None:  # later phases run from here
+                told += await state.book.evaluate(connection, incident, state.clock())
+            await enqueue(connection, [outgoing(one, source="notify") for one in told])
+            form = await approved_form(connection, self.obligation_id)
+        state.wake()
+        return _shown(after, form)
+
+
+Taking = Annotated[_Taking, Depends()]
+
+
+@router.get(ONE, summary="One obligation, its steps, where it stands")
+async def get_obligation(
+    request: Request, obligation_id: UUID, _: Annotated[Principal, allow(*READERS)]
+) -> Shown:
+    async with snapshot(request.state.engine) as connection:
+        kept = await _found(connection, obligation_id)
+        return _shown(kept, await approved_form(connection, obligation_id))
+
+
+@router.post(f"{ONE}/decide", summary="Required, or not, with reason (I7)")
+async def decide(taking: Taking, who: Legal, body: DecideBody) -> Shown:
+    return await taking(Kind.DECIDE, who, body)
+
+
+@router.post(f"{ONE}/draft", summary="Write it; a new draft undoes approval")
+async def draft(taking: Taking, who: Drafter, body: DraftBody) -> Shown:
+    return await taking(Kind.DRAFT, who, body)
+
+
+@router.post(f"{ONE}/approve", summary="Approve what another wrote")
+async def approve(taking: Taking, who: Legal) -> Shown:
+    return await taking(Kind.APPROVE, who)
+
+
+@router.post(f"{ONE}/submit", summary="It was handed in; late needs a reason")
+async def submit(taking: Taking, who: Submitter, body: SubmitBody) -> Shown:
+    return await taking(Kind.SUBMIT, who, body)
+
+
+@router.post(f"{ONE}/acknowledge", summary="The recipient has it")
+async def acknowledge(taking: Taking, who: Submitter, body: AcknowledgeBody) -> Shown:
+    return await taking(Kind.ACKNOWLEDGE, who, body)
+
+
+@router.post(f"{ONE}/explain-late", summary="Why a notice went out late")
+async def explain_late(taking: Taking, who: Submitter, body: ReasonBody) -> Shown:
+    return await taking(Kind.EXPLAIN_LATE, who, body)
+
+
+@router.post(f"{ONE}/hold", summary="An authority holds or delays it")
+async def hold(taking: Taking, who: Legal, body: HoldBody) -> Shown:
+    return await taking(Kind.HOLD, who, body)
+
+
+@router.post(f"{ONE}/lift-hold", summary="The hold is over")
+async def lift_hold(taking: Taking, who: Legal, body: ReasonBody) -> Shown:
+    return await taking(Kind.LIFT_HOLD, who, body)
+
+
+@router.post(f"{ONE}/propose-waiver", summary="Not to be met, and why")
+async def propose_waiver(taking: Taking, who: Owner, body: ReasonBody) -> Shown:
+    return await taking(Kind.PROPOSE_WAIVER, who, body)
+
+
+@router.post(f"{ONE}/approve-waiver", summary="By another person (I6)")
+async def approve_waiver(taking: Taking, who: Executive) -> Shown:
+    return await taking(Kind.APPROVE_WAIVER, who)
+
+
+@router.post(f"{ONE}/end-series", summary="Nothing further is owed, and why")
+async def end_series(taking: Taking, who: Legal, body: ReasonBody) -> Shown:
+    return await taking(Kind.END_SERIES, who, body)
 
 
 def _filled(detail: dict[str, Any], facts: Mapping[str, Filled]) -> dict[str, Any]:
