@@ -6,6 +6,7 @@ the pipe. The process ends when its pipe does: nothing is left behind where the 
 """
 
 import contextlib
+import logging
 import signal
 import socket
 import subprocess
@@ -13,6 +14,10 @@ import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
+
+import structlog
+
+from shared.logging import configure_logging
 
 __all__ = ["Companion"]
 
@@ -29,7 +34,7 @@ class Companion:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - ourselves, with a number
-                [sys.executable, "-m", "shared.companion", str(theirs.fileno())],
+                [sys.executable, "-m", "shared.companion", str(theirs.fileno()), *_logging()],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -67,7 +72,14 @@ class Companion:
         self._pipe.close()
 
 
-def _main(descriptor: int) -> None:
+def _logging() -> list[str]:
+    """Return as what the service logs, and from which level on: its companion does the same."""
+    service = structlog.contextvars.get_contextvars().get("service", "tocsin")
+    return [service, logging.getLevelName(logging.getLogger().getEffectiveLevel())]
+
+
+def _main(descriptor: int, service: str, level: str) -> None:
+    configure_logging(service, level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
     pipe = Connection(descriptor)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -76,4 +88,4 @@ def _main(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(int(sys.argv[1]), *sys.argv[2:])

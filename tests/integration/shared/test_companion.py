@@ -1,11 +1,13 @@
 """A process beside the service answers, ends with its pipe, and leaves nothing behind."""
 
+import json
 import subprocess
 import sys
 from multiprocessing.connection import Connection
 
 import psutil
 import pytest
+import structlog
 
 from shared.companion import Companion
 
@@ -43,6 +45,25 @@ def test_it_does_not_load_what_started_it() -> None:
 def loaded(pipe: Connection) -> None:
     pipe.send([name for name in ("fastapi", "sqlalchemy", "multiprocessing.resource_tracker")
                if name in sys.modules])  # fmt: skip
+
+
+def complaining(pipe: Connection) -> None:
+    password = "hunter2"
+    try:
+        raise RuntimeError(f"of {len(password)} letters")  # noqa: TRY301 - what is logged
+    except RuntimeError:
+        structlog.get_logger().exception("it went wrong")
+    pipe.send("said")
+
+
+def test_it_logs_like_the_service_and_shows_no_variables(capfd: pytest.CaptureFixture[str]) -> None:
+    one = Companion(complaining)
+    assert one.receive(20) == "said"
+    one.end()
+    told = json.loads(capfd.readouterr().out)
+    assert (told["event"], told["level"]) == ("it went wrong", "error")
+    assert "of 7 letters" in told["exception"]
+    assert "hunter2" not in str(told)
 
 
 def test_it_ends_when_whoever_started_it_is_killed() -> None:
