@@ -22,7 +22,7 @@ from tocsin.reading import Chunk
 from tocsin.send import Target, post_chunk
 from tocsin.stack import Stack, StackOptions, nkey_seed
 
-ROUNDS = int(os.environ.get("TOCSIN_KILL_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("TOCSIN_KILL_ROUNDS", "1"))
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120 + 40 * ROUNDS)]
 
 FAILURES = 5

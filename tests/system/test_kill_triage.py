@@ -22,8 +22,8 @@ from tocsin.people import Person
 from tocsin.stack import Stack, StackOptions, nkey_seed
 
 ROUNDS = int(os.environ.get("TOCSIN_TRIAGE_ROUNDS", "1"))
-HOSTS = 60
-A_ROUND = 900  # detections
+HOSTS = 30
+A_ROUND = 450  # detections
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150 + 60 * ROUNDS)]
 
