@@ -255,14 +255,14 @@ async def test_tenants_that_nobody_reaches_page_communications_once_an_hour(
             for _ in range(2):
                 await bus.publish(outgoing(told, source="notify"), stream="NOTIFICATIONS")
 
-    async def told() -> set[str] | None:
+    async def named() -> set[str] | None:
         """Return the tenants that pages name, once there are two; others ask to join."""
         pages = await ledger(client, incident, 1, team="ic")
         reasons = [p["reason"] for p in pages if "tenant" in p["reason"]]
         found = {reason.split("tenant ")[1].split()[0] for reason in reasons}
         return found if len(found) >= 2 else None
 
-    told_of = await until(told)
+    told_of = await until(named)
     # Of the first hour whichever came first; messages have no order among themselves.
     assert len(told_of) == 2
     assert "alpha" in told_of
