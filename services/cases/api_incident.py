@@ -8,7 +8,6 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from services.cases.api_views import Reader, unknown
 from services.cases.case_policy import completeness
-from services.cases.domain.incident import fold
 from services.cases.evidence.view import summary
 from services.cases.history import Moment, NotYetError, Past
 from services.cases.privilege import document_for, entry_for
@@ -94,14 +93,13 @@ async def incident(
     canonical = await queries.canonical(document)
     if document["merged_into"] is not None:
         response.headers["Link"] = f'</v1/incidents/{canonical}>; rel="canonical"'
-    history = await request.state.store.read(incident_id)
     return {
         **document_for(principal, document),
         "v_team_proposal": v_team_proposal(document),
         # Items are aggregates of their own: told beside the document, not inside its row.
         "evidence": summary(await request.state.evidence.queries.of_incident(incident_id)),
         "canonical_id": canonical,
-        "completeness": completeness(request.state.case_policy, fold(history.events)),
+        "completeness": await request.state.phases.of(incident_id, document["version"]),
     }
 
 

@@ -33,6 +33,7 @@ from services.cases.ledger.checkpoints import Checkpointer, newest_note
 from services.cases.ledger.keys import load_signer
 from services.cases.migrations import HEAD
 from services.cases.need_to_know import Sight, need_to_know
+from services.cases.phases import Phases
 from services.cases.postgres import PostgresStore
 from services.cases.projector import Projector
 from services.cases.queries import Queries
@@ -89,6 +90,7 @@ class State(ServiceState):
     noticed: Callable[[], None]
     checkpointer: Checkpointer
     case_policy: Policy
+    phases: Phases
     evidence: Evidence
     reviews: ReviewQueries
 
@@ -181,6 +183,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                         noticed=noticed,
                         checkpointer=checkpointer,
                         case_policy=case_policy,
+                        phases=Phases(case_policy, store),
                         evidence=kept.state,
                         reviews=reviews,
                     )
