@@ -26,7 +26,7 @@ from tests.unit.escalate.given import detection
 from tocsin.stack import Stack, StackOptions
 
 ROUNDS = int(os.environ.get("TOCSIN_CHAOS_ROUNDS", "1"))
-A_ROUND = 30  # proposals; each pages two channels of whoever is on call
+A_ROUND = 20  # proposals; each pages two channels of whoever is on call
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180 + 60 * ROUNDS)]
 

@@ -36,7 +36,7 @@ async def everything(world: World) -> str:
     try:
         tables = await connection.fetch(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'notify'"
-            " AND tablename NOT IN ('inbox', 'outbox', 'inventories')"
+            " AND tablename NOT IN ('inbox', 'outbox') AND tablename NOT LIKE 'inventor%'"
         )
         rows = [
             row["t"]
