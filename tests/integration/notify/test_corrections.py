@@ -65,6 +65,7 @@ async def test_a_told_tenant_that_is_off_the_list_gets_a_correction(stage: Stage
         again = (await desk.approve(third["list_id"])).json()
         assert (again["notifications_created"], again["corrections_created"]) == (2, 0)
         await desk.all_are(incident, "sent")
+        assert await until(lambda: len(stage.smtp.to("it@gamma.example")) >= 3)
         assert len(stage.smtp.to("it@gamma.example")) == 3
         done = await until(lambda: _completed(stage, incident, 3))
         assert [d.version for d in done] == [1, 2, 3]
