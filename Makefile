@@ -8,7 +8,8 @@ ARGS ?=
 JOBS ?= 2
 SPREAD := -n $(JOBS) --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-UNIT := tests/unit tests/contract
+# Those of deploy build a wheel and render manifests: they are for `make test`.
+UNIT := tests/unit tests/contract --ignore=tests/contract/deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up check format lint types imports unit test test-pythons bench chaos lock clean
