@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ class Door:
         self.lines: list[str] = []
         self.seen: set[object] = set()
         self.requests = 0
+        self.waits: Callable[[], bool] = lambda: False
         self._chance = random.Random(7)  # noqa: S311 - a test's course
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,6 +40,8 @@ class Door:
                 )
                 body = await reader.readexactly(int(headers["content-length"]))
                 await asyncio.sleep(0.02)
+                while self.waits():
+                    await asyncio.sleep(0.02)
                 answer = self._take(headers["idempotency-key"], body)
                 # Now and then the answer is lost on its way, or it is a refusal.
                 if self._chance.random() < 0.1:
@@ -87,16 +90,22 @@ async def started(arguments: list[str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe)
 
 
-async def killed_after(door: Door, process: asyncio.subprocess.Process, requests: int) -> None:
+async def killed_after(
+    door: Door, process: asyncio.subprocess.Process, requests: int, home: Path
+) -> None:
+    """Kill *process* in mid-file: once *home* holds how far it came. The door then takes nothing
+    more, so that nobody can be so quick as to be done before the kill."""
     aim = door.requests + requests
 
-    async def reached() -> bool:
-        return door.requests >= aim or process.returncode is not None
+    def reached() -> bool:
+        return door.requests >= aim and any((home / "send").glob("*.json"))
 
-    await until(reached, 60)
-    if process.returncode is None:
-        os.kill(process.pid, signal.SIGKILL)
+    door.waits = reached
+    await until(lambda: reached() or process.returncode is not None, 60)
+    assert process.returncode is None
+    os.kill(process.pid, signal.SIGKILL)
     await process.wait()
+    door.waits = lambda: False
 
 
 async def test_a_file_is_sent_whole_over_kills(door: Door, tmp_path: Path) -> None:
@@ -104,7 +113,7 @@ async def test_a_file_is_sent_whole_over_kills(door: Door, tmp_path: Path) -> No
     lines = [f"line {n} of a file" for n in range(40_000)]
     file.write_text("\n".join(lines) + "\n")
     for round_ in range(KILLS):
-        await killed_after(door, await started(command(door, file)), 3 + round_)
+        await killed_after(door, await started(command(door, file)), 3 + round_, tmp_path / "home")
     states = list((tmp_path / "home" / "send").glob("file-*.json"))
     assert len(states) == 1  # the next one goes on, it does not begin again
     process = await started(command(door, file))
@@ -130,7 +139,7 @@ async def test_a_followed_file_is_sent_whole_over_kills_and_rotation(
     follow = command(door, file, "--follow")
     for round_ in range(KILLS):
         process = await started(follow)
-        await killed_after(door, process, 2)
+        await killed_after(door, process, 2, tmp_path / "home")
         write(1500)
         file.rename(f"{file}.{round_}")
         write(700)
