@@ -23,7 +23,7 @@ class ImapServer:
     port: int
 
     def _client(self) -> IMAPClient:
-        return IMAPClient("127.0.0.1", self.port, ssl=False, timeout=5)
+        return IMAPClient("127.0.0.1", self.port, ssl=False, timeout=60)
 
     def deliver(self, *mails: bytes) -> None:
         """Put mails into the mailbox, as a delivery agent does."""
@@ -66,7 +66,7 @@ async def imap_server(certificate: Path | None = None, port: int = 0) -> AsyncIt
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await until(lambda: process.returncode is not None or server.answers(), 20)
+        await until(lambda: process.returncode is not None or server.answers())
         assert process.returncode is None
         yield server
     finally:

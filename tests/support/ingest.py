@@ -79,7 +79,7 @@ class Stored:
     async def quarantined(self) -> list[QuarantinedV1]:
         return (await quarantined_of(self._world))[self._quarantined :]
 
-    async def wait_for(self, count: int, timeout: float = 30) -> list[dict[str, Any]]:  # noqa: ASYNC109
+    async def wait_for(self, count: int, timeout: float = 60) -> list[dict[str, Any]]:  # noqa: ASYNC109
         """Return the events once there are *count* of them."""
 
         async def enough() -> list[dict[str, Any]] | None:

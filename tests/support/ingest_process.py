@@ -149,7 +149,7 @@ class IngestProcess:
             except httpx.HTTPError:
                 return False
 
-        await until(ready, 60)
+        await until(ready)
 
     async def kill_nats(self) -> None:
         """kill -9 of the broker, and a new one over the same files."""

@@ -62,7 +62,7 @@ async def storing(world: World, folder: Path, **settings: Any) -> AsyncIterator[
         async def ready() -> bool:
             return (await client.get("/readyz")).status_code == 200
 
-        await until(ready, 30)
+        await until(ready)
         yield client
 
 
@@ -79,4 +79,4 @@ async def is_stored(client: httpx.AsyncClient, events: int) -> None:
     async def enough() -> bool:
         return await stored_events(client) >= events
 
-    await until(enough, 30)
+    await until(enough)

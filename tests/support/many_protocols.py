@@ -35,7 +35,7 @@ class Shippers:
         self._place = place
         self._numbers = itertools.count()
         self._turns = itertools.cycle(place.replicas)
-        self._http = httpx.AsyncClient(timeout=20, trust_env=False)
+        self._http = httpx.AsyncClient(timeout=60, trust_env=False)
         self.accepted: dict[str, set[str]] = {name: set() for name in PROTOCOLS}
         self.repeated = 0
         self._stopping = False
@@ -131,7 +131,7 @@ class Shippers:
             for mark in marks:
                 writer.write(f"<34>1 2026-01-02T03:04:05Z fw app 7 - - {mark}\n".encode())
             writer.write_eof()
-            ended = await asyncio.wait_for(reader.read(), 20)
+            ended = await asyncio.wait_for(reader.read(), 60)
         except TimeoutError:
             return False
         finally:

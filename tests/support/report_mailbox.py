@@ -31,7 +31,7 @@ class ImapServer:
         return await asyncio.to_thread(self._folder, name)
 
     def _client(self) -> imaplib.IMAP4:
-        client = imaplib.IMAP4("127.0.0.1", self.port, timeout=5)
+        client = imaplib.IMAP4("127.0.0.1", self.port, timeout=60)
         client.login(self.user, self.password)
         return client
 

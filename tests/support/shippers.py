@@ -46,7 +46,7 @@ class Shipper:
                 if process.returncode is None:
                     process.terminate()
                     try:
-                        await asyncio.wait_for(process.wait(), 20)
+                        await asyncio.wait_for(process.wait(), 60)
                     except TimeoutError:
                         process.kill()
                         await process.wait()

@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 def test_the_story_plays_to_its_end() -> None:

@@ -138,7 +138,7 @@ async def kill(stack: Stack, part: str) -> None:
             return stack.supervisor.states[part].pid
         return stack.platform.parts[part].pid
 
-    os.kill(await until(pid, 30), signal.SIGKILL)
+    os.kill(await until(pid), signal.SIGKILL)
 
 
 async def settled(stack: Stack, cases: int) -> dict[str, Counter[str]] | None:

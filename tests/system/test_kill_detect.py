@@ -89,7 +89,7 @@ async def kill(stack: Stack, part: str) -> None:
             return stack.supervisor.states[part].pid
         return stack.platform.parts[part].pid
 
-    os.kill(await until(pid, 30), signal.SIGKILL)
+    os.kill(await until(pid), signal.SIGKILL)
 
 
 async def test_detections_are_neither_lost_nor_doubled(place: Path) -> None:
@@ -121,7 +121,7 @@ async def test_detections_are_neither_lost_nor_doubled(place: Path) -> None:
             done = await rows(stack, "SELECT coalesce(sum(events), 0) AS n FROM detect.blocks")
             return int(done[0]["n"]) >= accepted
 
-        await until(evaluated, 60)
+        await until(evaluated)
         guessed = {f"u{r}-{n}" for r in range(ROUNDS) for n in range(0, USERS, 2)}
 
         async def found() -> Counter[str]:
@@ -136,7 +136,7 @@ async def test_detections_are_neither_lost_nor_doubled(place: Path) -> None:
         async def all_found() -> bool:
             return set(await found()) >= guessed
 
-        await until(all_found, 60)
+        await until(all_found)
         assert await found() == Counter(dict.fromkeys(guessed, 1))
         forbidden = await rows(
             stack, "SELECT body FROM detect.detections WHERE rule_id LIKE '55555555%'"
@@ -172,6 +172,6 @@ async def told_once(stack: Stack, wanted: int) -> None:
         async def all_told() -> bool:
             return len(await ids()) >= wanted
 
-        await until(all_told, 60)
+        await until(all_told)
         assert set((await ids()).values()) == {1}
         assert len(await ids()) == wanted

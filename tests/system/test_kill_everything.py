@@ -51,7 +51,7 @@ def pid_of(stack: Stack, part: str) -> int | None:
 
 
 async def kill(stack: Stack, part: str) -> None:
-    pid = await until(lambda: pid_of(stack, part), 30)
+    pid = await until(lambda: pid_of(stack, part))
     os.kill(pid, signal.SIGKILL)
 
 
@@ -86,7 +86,7 @@ async def test_nothing_is_lost_or_doubled(place: Path) -> None:
         )
         async with Stack(options) as stack:
             accepted = await pour_while_killing(stack, client)
-            await until(lambda: ready(stack, client), 60)
+            await until(lambda: ready(stack, client))
             await everything_is_evaluated(stack, accepted)
             incident = await one_incident_each(stack, client)
             await customers_hear_once(stack, client, box, incident)
@@ -143,13 +143,13 @@ async def everything_is_evaluated(stack: Stack, accepted: set[UUID]) -> None:
         done = {row["id"] for row in await rows(stack, "SELECT id FROM detect.blocks")}
         return {row["id"] for row in stored} <= done
 
-    await until(all_evaluated, 60)
+    await until(all_evaluated)
 
     async def the_ledger_is_even() -> bool:
         ledger = await rows(stack, "SELECT accepted, stored, evaluated FROM ingest.ledger")
         return all(r["accepted"] == r["stored"] == r["evaluated"] for r in ledger)
 
-    await until(the_ledger_is_even, 60)
+    await until(the_ledger_is_even)
     raised = await rows(stack, "SELECT body FROM detect.detections")
     hosts = [
         next(e["value"] for e in json.loads(row["body"])["entities"] if e["type"] == "host")
@@ -165,7 +165,7 @@ async def one_incident_each(stack: Stack, client: httpx.AsyncClient) -> str:
         found = (await bob.get("cases", "/v1/incidents?limit=200"))["items"]
         return found if len(found) >= ATTACKED else []
 
-    found = await until(incidents, 60)
+    found = await until(incidents)
     assert len(found) == ATTACKED
     assert len({i["title"] for i in found}) == ATTACKED
     positions = [r["position"] for r in await rows(
@@ -187,7 +187,7 @@ async def customers_hear_once(
         shown = await bob.get("cases", f"/v1/incidents/{incident}")
         return bool(shown["state"] == wanted)
 
-    await until(lambda: in_state("escalated"), 30)
+    await until(lambda: in_state("escalated"))
     members = [("bob", "security_response"), ("alice", "service_team"),
                ("carol", "incident_communications")]  # fmt: skip
     await bob.does(incident, "form-v-team", lead="bob",
@@ -210,14 +210,14 @@ async def customers_hear_once(
         found: list[dict[str, str]] = (await carol.get("notify", path))["items"]
         return found
 
-    newest = (await until(lists, 30))[0]
+    newest = (await until(lists))[0]
     await kill(stack, "cases")
     approved = await carol.try_to("notify", f"/v1/affected-lists/{newest['list_id']}/approve")
     assert approved.status_code == 200, approved.text
     await kill(stack, "notify")
     await kill(stack, "postgres")
     await kill(stack, "nats")
-    await until(lambda: ready(stack, client), 60)
+    await until(lambda: ready(stack, client))
 
     async def sent() -> list[dict[str, str]]:
         shown = await carol.get("notify", f"/v1/notifications?incident_id={incident}")

@@ -61,7 +61,7 @@ async def progress(shippers: Shippers) -> None:
     def everybody() -> bool:
         return all(n >= before[name] + BEFORE for name, n in shippers.counts().items())
 
-    await until(everybody, 60)
+    await until(everybody)
 
 
 async def all_stored(ingest: IngestProcess, accepted: set[str]) -> bool:

@@ -100,7 +100,7 @@ class Site:
             await program.start()
             stack.push_async_callback(program.stop)
         try:
-            await until(self.ready, 60)
+            await until(self.ready)
         except AssertionError as error:
             said = (self._place / "notify.log").read_text("utf-8", "replace")
             raise AssertionError(f"notify is not ready; it said: {said[-2000:]}") from error
@@ -114,7 +114,7 @@ class Site:
     async def kill(self, part: str) -> None:
         """Kill it, and have it come back."""
         if part == "postgres":  # the platform starts it again
-            os.kill(await until(lambda: self.platform.parts[part].pid, 30), signal.SIGKILL)
+            os.kill(await until(lambda: self.platform.parts[part].pid), signal.SIGKILL)
             return
         program = self.notify if part == "notify" else self.smtp
         await program.kill()
@@ -214,7 +214,7 @@ async def test_every_tenant_is_told_once(place: Path, capsys: pytest.CaptureFixt
                 incidents.append(incident)
                 for told in (confirmed(incident, **just_now()), scoped(incident, "m1")):
                     await bus.publish(outgoing(told, source="cases"), stream="CASES")
-                await until(partial(one.approved, incident), 60)
+                await until(partial(one.approved, incident))
                 began = time.monotonic()
                 before = one.taken()
                 for victim in dice.sample(VICTIMS, len(VICTIMS)):
@@ -237,7 +237,7 @@ async def nothing_lost_or_doubled(
     whole: float,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    await until(partial(outbox_is_empty, one), 60)
+    await until(partial(outbox_is_empty, one))
     rows = await one.rows("SELECT notification_id, tenant, state FROM notify.notifications")
     wanted = {
         f"<{row['notification_id']}@localhost>": address(row["tenant"])

@@ -103,7 +103,7 @@ async def kill(stack: Stack, part: str) -> None:
             return stack.supervisor.states[part].pid
         return stack.platform.parts[part].pid
 
-    os.kill(await until(pid, 30), signal.SIGKILL)
+    os.kill(await until(pid), signal.SIGKILL)
 
 
 async def settled(stack: Stack, wanted: set[str]) -> list[Any]:

@@ -98,7 +98,7 @@ async def test_the_log_keeps_its_word(place: Path, capsys: pytest.CaptureFixture
                 enough = acknowledged(writers) + 150
                 await kill(stack, part)
                 # The next one falls into a load that runs again.
-                await until(partial(has_come_to, writers, enough), 60)
+                await until(partial(has_come_to, writers, enough))
                 assert not [task for task in writing if task.done()]
         over.set()
         await asyncio.gather(*writing)
@@ -179,4 +179,4 @@ async def projected(stack: Stack) -> None:
         finally:
             await connection.close()
 
-    await until(in_step, 30)
+    await until(in_step)

@@ -47,7 +47,7 @@ async def test_no_detection_and_no_proposal_is_lost_or_doubled(
                     await kill(stack, part)
                     await raising
         await until(partial(grouped, stack, sent), 120)
-        await until(partial(settled, stack), 60)
+        await until(partial(settled, stack))
         assert await number(stack, "SELECT count(*) FROM escalate.detections") == sent
         counted = "SELECT sum(detections) FROM escalate.detection_groups WHERE merged_into IS NULL"
         assert await number(stack, counted) == sent
@@ -60,7 +60,7 @@ async def test_no_detection_and_no_proposal_is_lost_or_doubled(
             found = (await bob.get("cases", "/v1/incidents?limit=200"))["items"]
             return found if len(found) >= HOSTS else []
 
-        assert len(await until(opened, 60)) == HOSTS
+        assert len(await until(opened)) == HOSTS
     with capsys.disabled():
         print(f"\n{2 * ROUNDS} kills in triage: {sent:,} detections, {HOSTS} proposals, each once")
 

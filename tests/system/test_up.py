@@ -23,7 +23,7 @@ from tocsin.people import Person
 from tocsin.stack import authorization
 from tocsin.tokens import LocalIssuer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 @asynccontextmanager
@@ -85,7 +85,7 @@ async def test_after_kill_9_of_everything_it_goes_on(place: Path) -> None:
         async with up(home) as first:
             await until_ready(first)
             await send_attack(home, place, "alpha")
-            await until(lambda: _has(home, client, {"alpha"}), 30)
+            await until(lambda: _has(home, client, {"alpha"}))
             await send_attack(home, place, "beta")  # accepted: perhaps not evaluated yet
             family = psutil.Process(first.pid).children(recursive=True)
             for process in [psutil.Process(first.pid), *family]:
@@ -93,8 +93,8 @@ async def test_after_kill_9_of_everything_it_goes_on(place: Path) -> None:
             await first.wait()
         async with up(home) as second:
             await until_ready(second)
-            await until(lambda: _has(home, client, {"alpha", "beta"}), 60)
-            await until(lambda: _verifies(home), 30)
+            await until(lambda: _has(home, client, {"alpha", "beta"}))
+            await until(lambda: _verifies(home))
             refused = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tocsin", "up", "--home", str(home),
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -133,7 +133,7 @@ async def test_servers_of_ones_own_replace_the_embedded_ones(place: Path) -> Non
         ):
             await until_ready(process)
             await send_attack(home, place, "gamma")
-            await until(lambda: _has(home, client, {"gamma"}), 30)
+            await until(lambda: _has(home, client, {"gamma"}))
         connection = await asyncpg.connect(postgres.dsn)
         assert await connection.fetchval("SELECT count(*) FROM cases.events") > 0
         await connection.close()

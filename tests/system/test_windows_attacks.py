@@ -100,7 +100,7 @@ async def incidents_name_rule_fields_and_values(bob: Person, raised: list[Json])
         counted = sum(i["detection_count"] for i in found)
         return found if counted >= len(severe) else []
 
-    found = await until(incidents, 60, every=1)
+    found = await until(incidents, every=1)
     listed = [d for i in found for d in i["detections"] if d["detection_id"] in severe]
     assert listed
     for detection in listed:

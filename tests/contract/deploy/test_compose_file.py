@@ -35,7 +35,7 @@ def compose(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TOCSIN_", "COMPOSE_"))}
     return subprocess.run(
         [str(COMPOSE), *arguments], cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=50,
+        timeout=150,
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def wheel(sources: frozenset[str], tmp_path_factory: pytest.TempPathFactory) -> 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
     )
     assert done.returncode == 0, done.stderr
     (built,) = folder.glob("*.whl")
@@ -81,7 +81,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
             "--disable-pip-version-check", "--target", str(target), str(wheel),
         ],
-        capture_output=True, text=True, timeout=50,
+        capture_output=True, text=True, timeout=150,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return target
@@ -120,7 +120,7 @@ def test_an_installed_service_says_what_it_lacks(
     assert found.stdout.startswith(str(installed)), found.stdout + found.stderr
     done = subprocess.run(
         [sys.executable, "-m", f"services.{service}"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == f"{service}: TOCSIN_{service.upper()}_DATABASE_URL is not set\n"
@@ -136,7 +136,7 @@ def test_the_default_command_prints_help(installed: Path, tmp_path: Path) -> Non
         env={"PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
     )
     assert done.returncode == 0, done.stderr
     assert "migrate" in done.stdout

@@ -151,7 +151,7 @@ async def test_sixteen_writers_leave_no_hole_and_a_reader_misses_nothing(
     reader = asyncio.create_task(read())
     await asyncio.gather(*(write() for _ in range(writers)))
     finished.set()
-    await asyncio.wait_for(reader, 10)
+    await asyncio.wait_for(reader, 60)
     assert seen == list(range(start + 1, start + writers * each + 1))
 
 

@@ -31,7 +31,7 @@ async def put(people: People, key: UUID, events: list[e.Event]) -> None:
         answer = await people.get("anna", "/v1/snapshot", limit=1)
         return answer.status_code == 200 and answer.json()["position"] >= position
 
-    await until(there, 20)
+    await until(there)
 
 
 def timed(service: str, minutes: float, until_state: State = State.CONFIRMED) -> list[e.Event]:

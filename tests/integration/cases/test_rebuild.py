@@ -142,7 +142,7 @@ async def test_people_read_and_live_views_move_while_it_runs(world: World) -> No
     queries = Queries(world.engine("cases"), world.vault)
     async with held_in_the_middle(world):
         running = asyncio.create_task(rebuild(world.engine("cases"), world.vault))
-        await until(lambda: waits(world), 20)
+        await until(lambda: waits(world))
         moved = await happens(world, 2)  # the live views follow the log all the while
         assert moved > before
         assert await queries.projected() == moved
@@ -202,14 +202,14 @@ async def test_killed_in_the_middle_it_leaves_the_live_views_untouched(world: Wo
             env={**os.environ, "TOCSIN_CASES_MASTER_KEY_FILE": str(world.master_key_file)},
             stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        await until(lambda: waits(world), 20)
+        await until(lambda: waits(world))
         assert await filled(world)
         process.send_signal(signal.SIGKILL)
         await process.wait()
         assert await rows(world) == live
     position = await happens(world)  # and they go on
     live = await rows(world)
-    await until(lambda: _made(world, position), 20)  # what was begun is cleared away by the next
+    await until(lambda: _made(world, position))  # what was begun is cleared away by the next
     assert await rows(world) == live
     assert not await filled(world)
 

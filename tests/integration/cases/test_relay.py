@@ -145,7 +145,7 @@ async def test_a_relay_outlives_the_broker(world: World) -> None:
             await world.broker.stop()
             position = await write(world)
             await world.broker.start()
-            await until(lambda: _reached(world, position), 20)
+            await until(lambda: _reached(world, position))
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

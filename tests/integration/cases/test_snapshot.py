@@ -45,7 +45,7 @@ async def caught_up(people: People, subscriber: LateSubscriber, position: int) -
         messages = await people.world.messages(STREAM)
         return bool(messages) and int(messages[-1][1]["ce-position"]) >= position
 
-    await until(there, 20)
+    await until(there)
     for subject, headers, data in (await people.world.messages(STREAM))[subscriber.sequence :]:
         subscriber.take(subject, headers, data)
 
@@ -67,7 +67,7 @@ async def test_snapshot_and_stream_reach_what_the_api_has(people: People) -> Non
                                State.CONTAINED, State.CLOSED, State.FALSE_POSITIVE, State.MERGED,
                                State.RECOVERED), strict=True):  # fmt: skip
         await writer.happens(key, *story(end))
-    await until(lambda: _projected(people, writer.position), 20)
+    await until(lambda: _projected(people, writer.position))
     subscriber = LateSubscriber()
     await subscriber.begin(people.client, people.bearer(READER), limit=4)
     assert subscriber.pages > 1
@@ -98,14 +98,14 @@ async def test_its_pages_are_of_one_moment_whatever_happens_between_them(people:
     first, later = uuid7(), uuid7()
     await writer.happens(first, *story(State.ESCALATED))
     await writer.happens(later, *story(State.ESCALATED))
-    await until(lambda: _projected(people, writer.position), 20)
+    await until(lambda: _projected(people, writer.position))
     headers = people.bearer(READER)
     page = (await people.client.get("/v1/snapshot", params={"limit": 1}, headers=headers)).json()
     moment = (page["position"], page["stream_seq"])
     assert page["position"] == writer.position
     await writer.happens(later, *story(State.CONFIRMED)[len(story(State.ESCALATED)) :])
     await writer.happens(uuid7(), *story(State.OPENED))
-    await until(lambda: _projected(people, writer.position), 20)
+    await until(lambda: _projected(people, writer.position))
     found = {row["incident_id"]: row for row in page["items"]}
     while page["next_cursor"]:
         asked = {"limit": 1, "cursor": page["next_cursor"]}

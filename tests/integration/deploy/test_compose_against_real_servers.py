@@ -55,7 +55,7 @@ async def run(*arguments: str, environment: dict[str, str]) -> str:
         sys.executable, "-m", *arguments, cwd=ROOT, env=environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(), 50)
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, output.decode()
     return output.decode()
 
@@ -106,9 +106,9 @@ async def test_nobody_gets_in_without_a_seed(deployment: Deployment) -> None:
     host, _, port = deployment.nats_url.removeprefix("nats://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        assert b'"auth_required":true' in await asyncio.wait_for(reader.readline(), 5)
+        assert b'"auth_required":true' in await asyncio.wait_for(reader.readline(), 60)
         writer.write(b'CONNECT {"verbose":false}\r\nSUB tocsin.v1.> 1\r\nPING\r\n')
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 60)
         assert answer == b"-ERR 'Authorization Violation'\r\n"
     finally:
         writer.close()
@@ -161,7 +161,7 @@ async def becomes_ready(deployment: Deployment, service: str) -> None:
                     return False
                 return answer.status_code == 200
 
-            await until(ready, 25, every=0.2)
+            await until(ready, every=0.2)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -126,7 +126,7 @@ async def test_a_chain_is_found_with_its_evidence(world: World, bus: Bus, tmp_pa
         await bus.publish(block(begin, "alice", "ffffff"), stream="EVENTS")
         await bus.publish(block(begin + timedelta(seconds=20), "alice", "s"), stream="EVENTS")
         await bus.publish(block(begin, "bob", "fffffs"), stream="EVENTS")
-        await until(lambda: found(world, "A guessed password", "alice"), 20)
+        await until(lambda: found(world, "A guessed password", "alice"))
         await asyncio.sleep(0)
         (guessed,) = await found(world, "A guessed password", "alice")
         assert guessed.technique == "correlation"
@@ -161,21 +161,21 @@ async def test_a_restart_in_mid_window_loses_and_doubles_nothing(
     settings = app_settings(world, tmp_path)
     async with world.running(create_app(settings)):
         await bus.publish(first, stream="EVENTS")
-        await until(lambda: evaluated(world, first), 20)
+        await until(lambda: evaluated(world, first))
     async with world.running(create_app(settings)):
         await bus.publish(second, stream="EVENTS")
-        await until(lambda: evaluated(world, second), 20)
+        await until(lambda: evaluated(world, second))
     # The same block once more, under another message id: as if its acknowledgement was lost.
     again = Outgoing("again", second.subject, second.payload, second.headers)
     async with world.running(create_app(settings)):
         await bus.publish(again, stream="EVENTS")
         await bus.publish(third, stream="EVENTS")
-        (guessed,) = await until(lambda: found(world, "A guessed password", "carol"), 20)
+        (guessed,) = await until(lambda: found(world, "A guessed password", "carol"))
         assert len(guessed.event_ids) == 7
     async with world.running(create_app(settings)):
         last = block(begin + timedelta(seconds=21), "dave", "ffffffs")
         await bus.publish(last, stream="EVENTS")
-        await until(lambda: found(world, "A guessed password", "dave"), 20)
+        await until(lambda: found(world, "A guessed password", "dave"))
     assert len(await found(world, "A guessed password", "carol")) == 1
 
 
@@ -189,12 +189,12 @@ async def test_two_processes_share_the_partitions_and_one_takes_over(
             for user in ("gina", "hugo", "ines", "jack"):
                 for sent in (block(begin, user, "fff"), block(begin, user, "fff")):
                     await bus.publish(sent, stream="EVENTS")
-                    await until(partial(evaluated, world, sent), 20)
+                    await until(partial(evaluated, world, sent))
         # The second has gone, in the middle of all windows; its partitions are taken over.
         for user in ("gina", "hugo", "ines", "jack"):
             await bus.publish(block(begin + timedelta(seconds=30), user, "s"), stream="EVENTS")
         for user in ("gina", "hugo", "ines", "jack"):
-            (guessed,) = await until(partial(found, world, "A guessed password", user), 25)
+            (guessed,) = await until(partial(found, world, "A guessed password", user))
             assert len(guessed.event_ids) == 7
 
 
@@ -203,7 +203,7 @@ async def test_point_94_a_replay_doubles_nothing(world: World, bus: Bus, tmp_pat
     first = block(begin, "kate", "ffffffs")
     async with world.running(create_app(app_settings(world, tmp_path))):
         await bus.publish(first, stream="EVENTS")
-        await until(lambda: found(world, "A guessed password", "kate"), 20)
+        await until(lambda: found(world, "A guessed password", "kate"))
         for number in range(2):
             headers = {
                 **first.headers, REPLAY_ID_HEADER: str(UUID(int=number)),
@@ -214,7 +214,7 @@ async def test_point_94_a_replay_doubles_nothing(world: World, bus: Bus, tmp_pat
         # What comes after the replay has seen it go by.
         last = block(begin + timedelta(seconds=20), "liam", "ffffffs")
         await bus.publish(last, stream="EVENTS")
-        await until(lambda: found(world, "A guessed password", "liam"), 20)
+        await until(lambda: found(world, "A guessed password", "liam"))
     assert len(await found(world, "A guessed password", "kate")) == 1
 
 
@@ -225,7 +225,7 @@ async def test_rules_that_change_leave_the_windows_of_others_alone(
     settings = app_settings(world, tmp_path, reload_seconds=0.1)
     async with world.running(create_app(settings)) as client:
         await bus.publish(first := block(begin, "mona", "fffff"), stream="EVENTS")
-        await until(lambda: evaluated(world, first), 20)
+        await until(lambda: evaluated(world, first))
         extra = RULES.split("---")[0].replace("2111", "2999").replace("failed", "more")
         (tmp_path / "more.yml").write_text(extra.replace("A failed sign-in", "One more rule"))
         headers = {"Authorization": f"Bearer {world.token('d', 'detection_engineer')}"}
@@ -233,9 +233,9 @@ async def test_rules_that_change_leave_the_windows_of_others_alone(
         async def reloaded() -> bool:
             return bool((await client.get("/v1/rules", headers=headers)).json()["loaded"] == 3)
 
-        await until(reloaded, 10)
+        await until(reloaded)
         await bus.publish(block(begin + timedelta(seconds=9), "mona", "fs"), stream="EVENTS")
-        (guessed,) = await until(lambda: found(world, "A guessed password", "mona"), 20)
+        (guessed,) = await until(lambda: found(world, "A guessed password", "mona"))
         assert len(guessed.event_ids) == 7
 
 
@@ -247,4 +247,4 @@ async def test_a_broker_that_lost_its_data_does_not_stop_correlation(
     begin = datetime.now(UTC) - timedelta(minutes=1)
     async with world.running(create_app(app_settings(world, tmp_path))):
         await bus.publish(block(begin, "erin", "ffffffs"), stream="EVENTS")
-        await until(lambda: found(world, "A guessed password", "erin"), 20)
+        await until(lambda: found(world, "A guessed password", "erin"))

@@ -71,7 +71,7 @@ async def evaluators(
     assert ruleset.cache_folder is not None
     assert (ruleset.cache_folder / FILE).exists()
     async with evaluating(Evaluators(ruleset, 2, 0.2)) as started:
-        await until(lambda: started.ready == 2, 60)
+        await until(lambda: started.ready == 2)
         yield started
 
 
@@ -120,7 +120,7 @@ async def test_a_killed_process_gives_the_block_back_and_is_replaced(
             break
         except TransientError:
             continue
-    await until(lambda: evaluators.ready == 2, 60)
+    await until(lambda: evaluators.ready == 2)
     assert before.isdisjoint(evaluators.pids)
 
 

@@ -135,14 +135,14 @@ async def test_from_what_was_overlooked_to_a_rule_and_a_filter(cast: Cast, world
         items = (await cast.ask("dan", "/v1/managed-rules?state=proposed"))["items"]
         return [item for item in items if item["rule_id"] == RULE]
 
-    (made,) = await until(proposed, 30)
+    (made,) = await until(proposed)
     assert made["origin"] == "lesson"
     first, *samples = await cast.backtests(RULE)
     assert first == f"3 matches in {len(OVERLOOKED)} events (complete)"
     assert len(samples) == 3
     assert await cast.raised() == []  # trying a rule raises nothing
     await cast.in_force(RULE)
-    whole = await until(cast.version, 30)
+    whole = await until(cast.version)
     await _happens(cast, "eve", "archive", "robot")
     assert await cast.raised() == ["archive", "eve"]
 
@@ -158,7 +158,7 @@ async def test_from_what_was_overlooked_to_a_rule_and_a_filter(cast: Cast, world
     async def narrowed() -> bool:
         return await cast.version() not in ("", whole)
 
-    await until(narrowed, 30)
+    await until(narrowed)
     await _happens(cast, "archive", "eve")
     assert await cast.raised() == ["archive", "eve", "eve"]
     await cast.ask("dan", f"/v1/rules/{FILTER}/retire", {"reason": "the archive is gone"})
@@ -166,7 +166,7 @@ async def test_from_what_was_overlooked_to_a_rule_and_a_filter(cast: Cast, world
     async def whole_again() -> bool:
         return bool(await cast.version() == whole)
 
-    await until(whole_again, 30)
+    await until(whole_again)
 
 
 async def _happens(cast: Cast, *users: str) -> None:
@@ -177,4 +177,4 @@ async def _happens(cast: Cast, *users: str) -> None:
     async def more() -> bool:
         return (await cast.raised()).count("eve") > before
 
-    await until(more, 30)
+    await until(more)

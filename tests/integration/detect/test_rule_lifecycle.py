@@ -104,7 +104,7 @@ async def desk(world: World, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     settings = world.settings(Settings, rules=str(folder), shipped_pack=False, reload_seconds=0.2)
     async with world.running(create_app(settings)) as client:
         desk = Desk(world, client)
-        await until(lambda: _ready(client), 20)
+        await until(lambda: _ready(client))
         yield desk
 
 
@@ -141,10 +141,10 @@ async def test_a_rule_is_proposed_tried_approved_in_force_tuned_and_retired(
     async def in_force() -> bool:
         return NEW in await desk.rule_ids()
 
-    await until(in_force, 10)
+    await until(in_force)
     async with world.bus("ingest") as bus:
         await bus.publish(block("deleted"), stream="EVENTS")
-        await until(lambda: found(world, NEW), 10)
+        await until(lambda: found(world, NEW))
 
     tuned = rule(NEW, "removed", "A better rule")
     await desk.does("bob", "/v1/rule-proposals", {"text": tuned, "reason": "too loud so far"})
@@ -160,7 +160,7 @@ async def test_a_rule_is_proposed_tried_approved_in_force_tuned_and_retired(
     assert "-title: A rule" in shown["history"][5]["diff"]
 
     await desk.does("ann", f"/v1/rules/{NEW}/retire", {"reason": "not needed"})
-    await until(lambda: _gone(desk, NEW), 10)
+    await until(lambda: _gone(desk, NEW))
 
 
 async def _gone(desk: Desk, rule_id: str) -> bool:
@@ -179,7 +179,7 @@ async def _backtest(world: World, desk: Desk, matches: int) -> None:
             if subject == ReplayRequestedV1.SUBJECT
         ]
 
-    (wanted,) = await until(request, 10)
+    (wanted,) = await until(request)
     assert (str(wanted.replay_id), wanted.purpose) == (asked["replay_id"], "backtest")
     stored = block("deleted", count=matches)
     headers = {
@@ -199,14 +199,14 @@ async def _backtest(world: World, desk: Desk, matches: int) -> None:
     async def tried() -> Any:
         return (await desk.get(f"/v1/rules/{NEW}/history"))["backtest"]
 
-    result = await until(tried, 10)
+    result = await until(tried)
     assert (result["matches"], result["events"], len(result["samples"])) == (matches,) * 3
     assert await found(world, NEW) == []  # a back-test raises nothing
 
 
 async def test_a_rule_of_a_file_can_be_retired_and_comes_back(desk: Desk) -> None:
     await desk.does("ann", f"/v1/rules/{FILE}/retire", {"reason": "too loud here"})
-    await until(lambda: _gone(desk, FILE), 10)
+    await until(lambda: _gone(desk, FILE))
     skipped = (await desk.get("/v1/rules/errors"))["skipped"]
     assert [item["reason"] for item in skipped] == ["retired"]
     await desk.does("ann", f"/v1/rules/{FILE}/reinstate", {"reason": "quiet now"})
@@ -214,7 +214,7 @@ async def test_a_rule_of_a_file_can_be_retired_and_comes_back(desk: Desk) -> Non
     async def back() -> bool:
         return FILE in await desk.rule_ids()
 
-    await until(back, 10)
+    await until(back)
 
 
 async def test_a_bad_rule_is_refused_with_its_line(desk: Desk) -> None:
@@ -262,7 +262,7 @@ async def test_r14b_a_lesson_becomes_a_proposal(world: World, desk: Desk) -> Non
         items = (await desk.get("/v1/managed-rules?state=proposed"))["items"]
         return [item for item in items if item["rule_id"] == identity]
 
-    (made,) = await until(proposals, 10)
+    (made,) = await until(proposals)
     assert made["origin"] == "lesson"
     first = (await desk.get(f"/v1/rules/{identity}/history"))["history"][0]
     assert first["actor"] == "rita"
@@ -278,7 +278,7 @@ async def test_r04a_false_positives_lower_precision_rank_and_risk(world: World, 
     async def judged() -> bool:
         return bool((await _ranked(desk))["false"] == 3)
 
-    await until(judged, 10)
+    await until(judged)
     after = await _ranked(desk)
     assert after["lower_bound"] < before["lower_bound"]
     assert after["rank"] < before["rank"]
@@ -286,7 +286,7 @@ async def test_r04a_false_positives_lower_precision_rank_and_risk(world: World, 
     assert types.count("precision_changed") == 3
     async with world.bus("ingest") as ingest:
         await ingest.publish(block("export", "web-9"), stream="EVENTS")
-    (raised,) = await until(lambda: found(world, FILE), 10)
+    (raised,) = await until(lambda: found(world, FILE))
     assert raised.risk_score < 70
     assert raised.verdict_hint == "suspicious"
 
@@ -308,7 +308,7 @@ async def test_r03_a_tier_reorders_the_queue(world: World, desk: Desk) -> None:
     async def both() -> bool:
         return len(await hosts()) == 2
 
-    await until(both, 10)
+    await until(both)
     for host in ("tier-a", "tier-b"):
         answer = await desk.ask("ann", "PUT", f"/v1/asset-tiers/host/{host}", {"tier": 4})
         assert answer.json()["rescored"] == 1
@@ -336,7 +336,7 @@ async def test_r26b_what_is_suppressed_is_recorded_and_counted_but_not_told(
             entity.value == "other" for d in await found(world, FILE) for entity in d.entities
         )
 
-    await until(told, 10)
+    await until(told)
     silent = [d for d in await found(world, FILE) for e in d.entities if e.value == "noisy"]
     assert silent == []
 
@@ -344,7 +344,7 @@ async def test_r26b_what_is_suppressed_is_recorded_and_counted_but_not_told(
         items = (await desk.get("/v1/suppressions"))["items"]
         return bool(next(i for i in items if i["id"] == made["id"])["suppressed"] == 3)
 
-    await until(counted, 10)
+    await until(counted)
     groups = (await desk.get("/v1/detection-groups"))["items"]
     group = next(g for g in groups if g["group_key"].endswith("host:noisy"))
     assert (group["detections"], group["suppressed"]) == (3, 3)
@@ -363,7 +363,7 @@ async def test_more_than_an_hours_share_is_recorded_but_not_told(world: World, d
         items = (await desk.get("/v1/detection-groups"))["items"]
         return next((g for g in items if g["group_key"].endswith("host:flood")), None)
 
-    flood = await until(group, 20)
+    flood = await until(group)
     assert (flood["detections"], flood["throttled"]) == (150, 50)
 
 

@@ -59,7 +59,7 @@ async def test_after_a_full_disk_the_broker_goes_on_once_there_is_room(small_vol
         assert number < 1000, "the volume never filled up"
         # Readiness says so, although the broker answers every question.
         assert "S takes nothing" in (await bus.problem() or "")
-        await until(lambda: any("is full" in state for state in told), timeout=20)
+        await until(lambda: any("is full" in state for state in told))
 
         ballast.unlink()
 
@@ -70,7 +70,7 @@ async def test_after_a_full_disk_the_broker_goes_on_once_there_is_room(small_vol
                 return False
             return True
 
-        await until(takes, timeout=40)
+        await until(takes)
         assert "there is room again; starting anew" in told
         assert await bus.problem() is None
         found = await stored(platform.nats_url)

@@ -33,7 +33,7 @@ async def test_a_killed_server_keeps_what_it_acknowledged(open_dir: Path) -> Non
         await stream.publish("kept", str(number).encode())
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    assert await until(lambda: not server.is_alive, 5)
+    assert await until(lambda: not server.is_alive)
     await client.close()
     await server.start()
     try:
@@ -86,7 +86,7 @@ async def test_a_live_server_on_the_same_store_is_refused_or_adopted(open_dir: P
     successor = EmbeddedNats(open_dir / "nats", run_dir=open_dir)
     await successor.start()
     try:
-        assert await until(lambda: not first.is_alive, 5)
+        assert await until(lambda: not first.is_alive)
         assert successor.is_alive
     finally:
         await successor.stop()

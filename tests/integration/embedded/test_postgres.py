@@ -58,7 +58,7 @@ async def test_a_killed_server_recovers_a_committed_row(open_dir: Path) -> None:
     await query(server.dsn, "INSERT INTO kept VALUES (1)")
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    assert await until(lambda: not server.is_alive, 5)
+    assert await until(lambda: not server.is_alive)
     await server.start()
     try:
         assert await query(server.dsn, "SELECT count(*) FROM kept") == 1
@@ -73,7 +73,7 @@ async def test_a_pid_file_of_another_program_is_no_obstacle(open_dir: Path) -> N
     text = pid_file.read_text()
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    assert await until(lambda: not server.is_alive, 5)
+    assert await until(lambda: not server.is_alive)
     # As in a restarted container: the id now belongs to a program of the same user.
     other = subprocess.Popen(["sleep", "60"], user=_owner(server.home))
     try:
@@ -145,7 +145,7 @@ async def test_a_live_server_on_the_same_directory_is_refused_or_adopted(open_di
     successor = postgres(open_dir, run_dir=open_dir)
     await successor.start()
     try:
-        assert await until(lambda: not first.is_alive, 5)
+        assert await until(lambda: not first.is_alive)
         assert await query(successor.dsn, "SELECT 1") == 1
     finally:
         await successor.stop()

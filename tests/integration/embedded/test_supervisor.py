@@ -53,7 +53,7 @@ async def test_a_dying_child_is_started_again_with_growing_waits(tmp_path: Path)
         run_dir=tmp_path,
     )
     async with supervisor:
-        assert await until(lambda: State.FAILING in heard.states(), 20)
+        assert await until(lambda: State.FAILING in heard.states())
         with pytest.raises(PlatformError, match=r"svc keeps failing \(exit code 3\): no database"):
             await supervisor.wait_ready(10)
     waits = [event.wait for event in heard.events if event.wait]
@@ -73,7 +73,7 @@ async def test_a_killed_child_comes_back(tmp_path: Path) -> None:
         first = supervisor.states["svc"].pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        assert await until(lambda: heard.states().count(State.READY) == 2, 20)
+        assert await until(lambda: heard.states().count(State.READY) == 2)
         second = supervisor.states["svc"].pid
         assert second != first
     exited = next(event for event in heard.events if event.state is State.EXITED)
@@ -109,7 +109,7 @@ async def test_a_child_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
     ) as supervisor:
         with pytest.raises(PlatformError, match=r"^svc did not get ready within 0 s"):
             await supervisor.wait_ready(0.1)
-        assert await until(lambda: State.EXITED in heard.states(), 10)
+        assert await until(lambda: State.EXITED in heard.states())
     exited = next(event for event in heard.events if event.state is State.EXITED)
     assert exited.last_line.startswith("not ready within 0 s")
 
@@ -141,13 +141,13 @@ async def test_stop_asks_all_in_order_and_kills_who_refuses(tmp_path: Path) -> N
     supervisor = Supervisor(children, jitter=lambda: 0.0)
     supervisor.start()
     logs = [each.log_path for each in children]
-    assert await until(lambda: all(log.exists() and log.read_text() for log in logs), 10)
+    assert await until(lambda: all(log.exists() and log.read_text() for log in logs))
     grandchild = int((tmp_path / "stubborn.log").read_text())
     began = asyncio.get_running_loop().time()
     await supervisor.stop(grace=0.5, order=["polite"])
     assert asyncio.get_running_loop().time() - began < 5
     assert (tmp_path / "polite.log").read_text() == "up\nleaving\n"
-    assert await until(lambda: look(grandchild) is None, 5)
+    assert await until(lambda: look(grandchild) is None)
 
 
 async def test_stop_during_a_start_and_a_wait_leaves_no_child(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ async def test_stop_during_a_start_and_a_wait_leaves_no_child(tmp_path: Path) ->
         backoff=Backoff(first=60, limit=60),
     )
     supervisor.start()
-    assert await until(lambda: State.BACKING_OFF in heard.states(), 10)
+    assert await until(lambda: State.BACKING_OFF in heard.states())
     await supervisor.stop(grace=5)
     assert heard.states()[-1] is State.STOPPED
     assert heard.states("late")[-1] is State.STOPPED

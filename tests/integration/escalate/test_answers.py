@@ -246,9 +246,9 @@ async def test_pagerduty_follows_what_was_acknowledged_and_settled(
 
     await until(tried)
     sink.down = False
-    await until(lambda: sink.keys("/pagerduty/acknowledge").count(key) >= 1, timeout=20)
+    await until(lambda: sink.keys("/pagerduty/acknowledge").count(key) >= 1)
     assert key not in sink.keys("/pagerduty/resolve")
     await tell(world, IncidentClosedV1(**about(incident), disposition="confirmed"))
-    await until(lambda: sink.keys("/pagerduty/resolve").count(key) == 1, timeout=20)
+    await until(lambda: sink.keys("/pagerduty/resolve").count(key) == 1)
     assert sink.keys("/pagerduty").count(key) == 1
     assert sink.refused == []

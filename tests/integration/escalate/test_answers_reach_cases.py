@@ -57,7 +57,7 @@ async def shown(cases: httpx.AsyncClient, incident: object, **wanted: Any) -> di
         document: dict[str, Any] = answer.json()
         return document if answer.is_success and wanted.items() <= document.items() else None
 
-    found: dict[str, Any] = await until(look, timeout=20)
+    found: dict[str, Any] = await until(look)
     return found
 
 

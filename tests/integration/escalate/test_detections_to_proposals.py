@@ -127,11 +127,11 @@ async def test_500_detections_of_one_host_are_one_proposal_with_all_counted(
     ]  # fmt: skip
     async with world.bus("detect") as bus:
         await asyncio.gather(*(send(bus, d) for d in detections))
-    await until(lambda: _seen_all(world, "burst", 500), 40)
+    await until(lambda: _seen_all(world, "burst", 500))
     proposal = await proposed(world, "burst")
     # At eleven in order, sooner where those of different rules come first.
     assert 1 < proposal.detection_count <= 11 + consumer(DETECTIONS_CONSUMER).batch
-    extensions = await until(lambda: _told(world, "burst", 500), 20)
+    extensions = await until(lambda: _told(world, "burst", 500))
     counts = [e.detection_count for e in extensions]
     assert counts == sorted(set(counts))
     # Gathered, not one message a detection.

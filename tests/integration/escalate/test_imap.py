@@ -104,7 +104,7 @@ async def test_a_mail_by_key_is_one_report_with_its_files_however_often_it_comes
     raw = mail("Odd sign-ins", key=KEY, files=2)
     for _ in range(2):
         await server.deliver(raw)
-    await until(moved(server, "Taken", "Subject: Odd sign-ins", 2), timeout=20)
+    await until(moved(server, "Taken", "Subject: Odd sign-ins", 2))
     (item,) = await reports(escalate, "Odd sign-ins")()
     assert item["source_kind"] == "employee_report"
     case = (await escalate.get(f"/v1/support-cases/{item['case_id']}")).json()
@@ -125,7 +125,7 @@ async def test_a_verified_sender_opens_their_tenants_case_and_an_unverified_one_
     await server.deliver(mail("Forged by somebody", dmarc="fail"))
     await server.deliver(mail("Claimed by nobody"))
     await server.deliver(mail("Really of acme", dmarc="pass"))
-    await until(moved(server, "Taken", "Subject: Really of acme"), timeout=20)
+    await until(moved(server, "Taken", "Subject: Really of acme"))
     (item,) = await reports(escalate, "Really of acme")()
     assert (item["tenant"], item["source_kind"]) == ("acme", "customer_case")
     carla = {"authorization": f"Bearer {world.token('c', 'customer_contact', tenant='acme')}"}
@@ -148,11 +148,11 @@ async def test_files_that_are_too_large_are_named_and_mails_that_are_stay_out(
     )
     await server.deliver(message.as_bytes())
     await server.deliver(mail("Too large altogether", key=KEY) + b"x" * MOST_BYTES)
-    (item,) = await until(reports(escalate, "With a large file"), timeout=20)
+    (item,) = await until(reports(escalate, "With a large file"))
     case = (await escalate.get(f"/v1/support-cases/{item['case_id']}")).json()
     (note,) = [entry["text"] for entry in case["log"] if entry["kind"] == "note"]
     assert "disk.zip (6291456 bytes); the mail itself (" in note
-    await until(moved(server, "Refused", "Subject: Too large altogether"), timeout=20)
+    await until(moved(server, "Refused", "Subject: Too large altogether"))
 
 
 def session_of(server: ImapServer, **more: Any) -> ImapSession:

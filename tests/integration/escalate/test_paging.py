@@ -78,7 +78,7 @@ async def ledger(
         found = [p for p in answer.json()["items"] if match.items() <= p.items()]
         return found if len(found) >= count else []
 
-    return list(await until(look, timeout=20))
+    return list(await until(look))
 
 
 async def test_whoever_is_on_call_is_paged_by_their_channels_in_the_documented_shapes(

@@ -122,7 +122,7 @@ async def ingest(world: World) -> AsyncIterator[tuple[psutil.Process, int]]:
                     return False
                 return answer.status_code == 200
 
-            await until(ready, 60)
+            await until(ready)
         yield psutil.Process(child.pid), port
     finally:
         if child.returncode is None:

@@ -72,7 +72,7 @@ async def over(client: httpx.AsyncClient, replay_id: str) -> dict[str, Any]:
         shown: dict[str, Any] = (await client.get(f"/v1/replays/{replay_id}")).json()
         return shown if shown["state"] in {"complete", "cancelled", "failed"} else None
 
-    found: dict[str, Any] = await until(ended, 40)
+    found: dict[str, Any] = await until(ended)
     return found
 
 
@@ -139,7 +139,7 @@ async def test_detect_asks_by_message_and_a_bad_query_is_told(
         ends = {str(e.replay_id): e for e in await ends_of(world)}
         return ends if {str(i) for i in ids} <= set(ends) else None
 
-    ends = await until(both, 30)
+    ends = await until(both)
     good, bad = (ends[str(i)] for i in ids)
     assert (good.outcome, good.events) == ("complete", 10)
     assert (bad.outcome, bad.events) == ("failed", 0)
@@ -227,7 +227,7 @@ async def test_a_rule_that_came_late_finds_what_was_overlooked_once(
             ledger = (await client.get("/v1/ledger")).json()
             return bool(ledger["complete"] and ledger["sources"][0]["evaluated"] == EVENTS)
 
-        await until(equal, 60)  # R13a: accepted = stored = evaluated
+        await until(equal)  # R13a: accepted = stored = evaluated
         assert await detections() == []
         (tmp_path / "late.yml").write_text(RULE)
         detect.headers["authorization"] = client.headers["authorization"]
@@ -244,7 +244,7 @@ async def test_a_rule_that_came_late_finds_what_was_overlooked_once(
         async def consumed() -> bool:
             return not await world.messages("REPLAYS")
 
-        await until(consumed, 40)
+        await until(consumed)
         found = await until(detections)
         assert [(d.title, d.replay) for d in found] == [("Late lesson", True)]
         ledger = (await client.get("/v1/ledger")).json()

@@ -16,7 +16,7 @@ from services.ingest.framing import frame_text
 from services.ingest.sources import Source
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 KILLS = int(os.environ.get("TOCSIN_KILL_ROUNDS", "2"))
 SOURCE = Source(id="here")
 
@@ -40,8 +40,7 @@ class Door:
                 )
                 body = await reader.readexactly(int(headers["content-length"]))
                 await asyncio.sleep(0.02)
-                while self.waits():
-                    await asyncio.sleep(0.02)
+                await until(lambda: not self.waits())
                 answer = self._take(headers["idempotency-key"], body)
                 # Now and then the answer is lost on its way, or it is a refusal.
                 if self._chance.random() < 0.1:
@@ -101,7 +100,7 @@ async def killed_after(
         return door.requests >= aim and any((home / "send").glob("*.json"))
 
     door.waits = reached
-    await until(lambda: reached() or process.returncode is not None, 60)
+    await until(lambda: reached() or process.returncode is not None)
     assert process.returncode is None
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()

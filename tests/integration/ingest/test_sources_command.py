@@ -88,7 +88,7 @@ async def test_sources_are_listed_with_what_is_asked_of_them(
         (found,) = [r for r in map(orjson.loads, out.splitlines()) if r["source_id"] == "asked"]
         return found if found["events"] else None
 
-    found = await until(listed, 30)
+    found = await until(listed)
     assert (found["service"], found["events"], found["silent"]) == ("edge", 1, False)
     _, out, _ = await tocsin(world, client, "operator", "list")
     assert "asked" in out

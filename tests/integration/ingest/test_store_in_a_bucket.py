@@ -20,7 +20,7 @@ async def found(client: httpx.AsyncClient, query: str) -> int:
     return int(answer.json()["aggregations"]["n"]["count"])
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_the_same_store_in_a_bucket(world: World, tmp_path: Path) -> None:
     with running_s3() as url:
         bucket = await made(url, "logs", locking=False)

@@ -89,7 +89,7 @@ async def test_kill_9_of_the_writer_under_load_loses_and_doubles_nothing(
             async def progress(seen: int = seen) -> bool:
                 return await blocks() > seen + 5
 
-            await until(progress, 60)
+            await until(progress)
             await asyncio.sleep(0.05 * round_)  # at different moments of a batch
             if round_ % 2:
                 for process in store_children(child.pid):

@@ -18,7 +18,7 @@ from tests.support.ingest import Stored, is_ready, make_key
 from tests.support.waiting import until
 from tests.support.world import World
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 COUNT = 300
 LINES = [f"Failed password for user{n} from 10.0.0.{n % 256} port 22 ssh2" for n in range(COUNT)]
 

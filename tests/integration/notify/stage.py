@@ -259,15 +259,21 @@ class Desk:
         return await self.call("POST", f"/v1/affected-lists/{list_id}/approve", who=who)
 
     async def notifications(self, incident_id: UUID) -> dict[tuple[str, str], dict[str, Any]]:
-        items = (await self.get(f"/v1/notifications?incident_id={incident_id}"))["items"]
-        return {(item["tenant"], item["channel"]): item for item in items}
+        return _by_place(await self._items(incident_id))
 
     async def all_are(self, incident_id: UUID, state: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return the notifications once there are some and all are in *state*."""
+        """Return the notifications once there are some and all, older ones too, are in *state*."""
 
         async def probe() -> Any:
-            found = await self.notifications(incident_id)
-            return found if found and {n["state"] for n in found.values()} == {state} else None
+            items = await self._items(incident_id)
+            return items if {item["state"] for item in items} == {state} else None
 
-        found: dict[tuple[str, str], dict[str, Any]] = await until(probe, 15)
-        return found
+        return _by_place(await until(probe))
+
+    async def _items(self, incident_id: UUID) -> list[dict[str, Any]]:
+        return list((await self.get(f"/v1/notifications?incident_id={incident_id}"))["items"])
+
+
+def _by_place(items: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the notification of each tenant and channel; of several, the one listed last."""
+    return {(item["tenant"], item["channel"]): item for item in items}

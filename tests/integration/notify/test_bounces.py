@@ -86,7 +86,7 @@ async def test_a_bounce_in_a_maildir_is_read(stage: Stage, tmp_path: Path) -> No
             one = await only(desk, incident, "soc@delta.example")
             return bool(one["state"] == "bounced")
 
-        await until(bounced, 15)
+        await until(bounced)
 
         async def moved() -> bool:
             return sorted(p.name for p in (tmp_path / "mail" / "cur").iterdir()) == [
@@ -94,4 +94,4 @@ async def test_a_bounce_in_a_maildir_is_read(stage: Stage, tmp_path: Path) -> No
                 "2.x:2,S",
             ]
 
-        await until(moved, 15)
+        await until(moved)

@@ -42,7 +42,7 @@ async def attempted(desk: Desk, incident: UUID, times: int = 1) -> dict[str, Any
         ended = [a for a in found["attempts"] if a["outcome"]]
         return found if len(ended) >= times and found["state"] != "sending" else None
 
-    found: dict[str, Any] = await until(probe, 15)
+    found: dict[str, Any] = await until(probe)
     return found
 
 

@@ -36,16 +36,16 @@ async def loaded(desk: Desk) -> Any:
 async def start(stage: Stage) -> str:
     """Take the stage's file into the database and return its version."""
     async with stage.running() as desk:
-        found = await until(lambda: loaded(desk), 30)
+        found = await until(lambda: loaded(desk))
         return str(found["version"])
 
 
 async def test_an_import_is_tried_refused_and_taken(stage: Stage) -> None:
     async with stage.running() as desk:  # the file is the small way in
-        before = await until(lambda: loaded(desk), 30)
+        before = await until(lambda: loaded(desk))
         assert (await load(desk, ROWS)).json()["code"] == "inventory_in_file"
     async with stage.running(**NO_FILE) as desk:
-        assert (await until(lambda: loaded(desk), 30))["version"] == before["version"]
+        assert (await until(lambda: loaded(desk)))["version"] == before["version"]
         tried = (await load(desk, ROWS, "?dry_run=true")).json()
         rows = tried["kinds"]["placements"]
         assert rows["counts"] == {"added": 1, "removed": 3, "changed": 0, "unchanged": 1}
@@ -69,13 +69,13 @@ async def test_an_import_is_tried_refused_and_taken(stage: Stage) -> None:
         explained = await desk.get(f"/v1/affected-lists/{listed['list_id']}")
         assert [t["tenant"] for t in explained["tenants"]] == ["delta"]
     async with stage.running(**NO_FILE) as desk:  # and it is what runs after a restart
-        assert (await until(lambda: loaded(desk), 30))["version"] == tried["version"]
+        assert (await until(lambda: loaded(desk)))["version"] == tried["version"]
 
 
 async def test_kinds_come_one_by_one_or_together_and_are_merged_or_replaced(stage: Stage) -> None:
     await start(stage)
     async with stage.running(**NO_FILE) as desk:
-        await until(lambda: loaded(desk), 30)
+        await until(lambda: loaded(desk))
         more = [
             {"kind": "datacenters", "name": "dub2", "region": "eu-west"},
             {"kind": "server_farms", "name": "mail-f2", "service": "mail", "datacenter": "dub2"},
@@ -111,7 +111,7 @@ async def test_a_correction_keeps_both_and_a_list_is_recomputed_as_it_was_known(
 ) -> None:
     await start(stage)
     async with stage.running(**NO_FILE) as desk:
-        first = await until(lambda: loaded(desk), 30)
+        first = await until(lambda: loaded(desk))
         incident = uuid7()
         await stage.say(confirmed(incident), scoped(incident, "m1"))
         listed = await desk.newest_list(incident)
@@ -152,21 +152,21 @@ async def test_a_correction_keeps_both_and_a_list_is_recomputed_as_it_was_known(
         # Whoever was told is told from what the list stood on, not from what is known now.
         assert (await desk.newest_list(incident))["list_id"] == listed["list_id"]
     async with stage.running(**NO_FILE) as desk:  # a restart reads both back
-        await until(lambda: loaded(desk), 30)
+        await until(lambda: loaded(desk))
         assert (await desk.get(f"{path}?known_at={known}"))["same"] is True
 
 
 async def test_replicas_run_the_same_revision(stage: Stage) -> None:
     await start(stage)
     async with stage.running(**NO_FILE) as one, stage.running(**NO_FILE) as two:
-        await until(lambda: loaded(one), 30)
-        await until(lambda: loaded(two), 30)
+        await until(lambda: loaded(one))
+        await until(lambda: loaded(two))
         version = (await load(one, ROWS)).json()["version"]
 
         async def followed() -> bool:
             return bool((await two.get("/v1/inventory"))["version"] == version)
 
-        await until(followed, 30)
+        await until(followed)
         # The other one records on top of it, not beside it.
         assert (await load(two, ROWS)).json()["counts"]["unchanged"] >= 2
 
@@ -191,7 +191,7 @@ async def test_a_document_from_before_there_were_rows_becomes_rows(stage: Stage)
     finally:
         await connection.close()
     async with stage.running(**NO_FILE) as desk:
-        found = await until(lambda: loaded(desk), 30)
+        found = await until(lambda: loaded(desk))
         assert (found["source"], found["counts"]["placements"]) == ("document", 4)
         known = rfc3339(at + timedelta(days=1))
         preview = {"include": [{"server": "m1"}], "known_at": known}

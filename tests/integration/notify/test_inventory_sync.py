@@ -80,7 +80,7 @@ async def test_a_source_is_fetched_when_its_turn_comes_and_only_if_it_changed(
     token = tmp_path / "token"
     token.write_text("t0p\n")
     async with stage.running(**settings(source, "cmdb", token_file=token)) as desk:
-        first = await until(lambda: result(desk), 30)
+        first = await until(lambda: result(desk))
         assert first["outcome"] == "changed"
         assert first["detail"]["changes"]["placements"]["removed"] == 3
         assert (first["host"], first["failures"]) == ("127.0.0.1", 0)
@@ -114,7 +114,7 @@ async def test_what_cannot_be_taken_changes_nothing_and_is_shown(
     before = await start(stage)
     source.body = ROWS + '{"kind": "placements", "tenant": "nobody", "server": "m2"}\n'
     async with stage.running(**settings(source, "bad")) as desk:
-        refused = await until(lambda: result(desk), 30)
+        refused = await until(lambda: result(desk))
         assert (refused["outcome"], refused["failures"]) == ("refused", 1)
         (row,) = refused["detail"]["first"]
         assert (row["line"], "'nobody'" in row["why"]) == (3, True)
@@ -142,7 +142,7 @@ async def test_what_cannot_be_taken_changes_nothing_and_is_shown(
 async def test_only_what_is_allowed_may_be_private(stage: Stage, source: Source) -> None:
     await start(stage)
     async with stage.running(**settings(source, "near", allow=False)) as desk:
-        failed = await until(lambda: result(desk), 30)
+        failed = await until(lambda: result(desk))
         assert failed["outcome"] == "failed"
         assert "only https" in failed["detail"]["why"]
         assert source.asked == []

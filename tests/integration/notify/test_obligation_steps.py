@@ -178,7 +178,7 @@ async def test_a_clock_that_runs_out_is_told_at_each_step_once(stage: Stage) -> 
             ]
 
         async def are(*levels: str) -> None:
-            await until(lambda: _same(told, list(levels)), 20)
+            await until(lambda: _same(told, list(levels)))
 
         stage.clock.wind(hours=37)
         await are("half")

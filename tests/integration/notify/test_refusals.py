@@ -37,7 +37,7 @@ async def when(
         found = await only(desk, incident, recipient)
         return found if found and is_so(found) else None
 
-    found: dict[str, Any] = await until(probe, 15)
+    found: dict[str, Any] = await until(probe)
     return found
 
 

@@ -78,5 +78,5 @@ def test_it_ends_when_whoever_started_it_is_killed() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    _, alive = psutil.wait_procs([child], timeout=20)
+    _, alive = psutil.wait_procs([child], timeout=60)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]

@@ -76,7 +76,7 @@ async def test_a_service_recovers_by_itself_when_the_broker_returns(world: World
         await world.broker.stop()
         await until(lambda: _unready(client))
         await world.broker.start()
-        await until(lambda: _ready(client), 20)
+        await until(lambda: _ready(client))
 
 
 async def _ready(client: httpx.AsyncClient) -> bool:

@@ -98,6 +98,6 @@ async def test_a_broker_that_lost_its_data_is_filled_again(world: World, new_mes
                 return False
             return set(known) <= set(await teams(world))
 
-        await until(filled, 20)
+        await until(filled)
         found = await teams(world)
     assert len(found) == len(set(found)) == len(known) + new_message

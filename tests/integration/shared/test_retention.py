@@ -25,7 +25,7 @@ async def take_all(world: World, identity: str, durable: str) -> int:
         )
         taken = 0
         while True:
-            message = await messages.next_msg(timeout=5)
+            message = await messages.next_msg(timeout=60)
             if (message.headers or {}).get("Status"):
                 return taken
             await message.ack_sync()

@@ -41,7 +41,7 @@ async def keys(world: World, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
         done = subprocess.run(
             [sys.executable, "-m", "tocsin", "cases", "rotate-log-key",
              "--database-url", world.admin_dsn, "--key-file", str(path)],
-            env={**os.environ, "COLUMNS": "400"}, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "COLUMNS": "400"}, capture_output=True, text=True, timeout=150,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr + done.stdout
@@ -147,7 +147,7 @@ async def test_a_bundle_leads_from_the_key_that_was_pinned_to_the_present_one(
     (tmp_path / "verify.py").write_bytes(program)
     alone = subprocess.run(
         [sys.executable, "-I", "verify.py", "bundle.zip", "--key", str(signer(keys[0]).public)],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert (alone.returncode, "intact" in alone.stdout) == (0, True), alone.stdout + alone.stderr
     assert VerifyKey.parse(told["key"]) == signer(keys[-1]).public

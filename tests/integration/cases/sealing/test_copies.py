@@ -71,7 +71,7 @@ async def test_what_cases_erases_is_erased_where_it_was_copied_to(
             told = await copied(world, "notify", facts, incident) or ""
             return await copied(world, "escalate", titles, incident) == title and title in told
 
-        await until(there, 20)
+        await until(there)
         await does(people, "rita", incident, "retract-confirmation", reason="a drill")
         verdict = {"classification": "false_positive", "reason": "a drill"}
         await does(people, "rita", incident, "dismiss", **verdict)
@@ -87,4 +87,4 @@ async def test_what_cases_erases_is_erased_where_it_was_copied_to(
                 and "[erased]" in told
             )
 
-        await until(gone, 20)
+        await until(gone)

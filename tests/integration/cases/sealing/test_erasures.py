@@ -238,7 +238,7 @@ async def test_a_bundle_shows_what_was_sealed_offline_and_holds_after_an_erasure
             assert "hunter2" not in bundle.read("events.jsonl").decode()
         told = subprocess.run(
             [sys.executable, "-I", str(tmp_path / "verify.py"), str(path), "--text"],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
         return told.returncode, told.stdout
 

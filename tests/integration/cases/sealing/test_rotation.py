@@ -34,7 +34,7 @@ async def test_after_a_rotation_only_the_new_key_opens(world: World) -> None:
         [sys.executable, "-m", "tocsin", "cases", "rotate-keys",
          "--database-url", world.admin_dsn],
         env={**os.environ, "TOCSIN_CASES_MASTER_KEY_FILE": str(both)},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
     assert await rotate(engine, load_keks(both)) == 0  # again is nothing
