@@ -87,6 +87,8 @@ def _compiled(source: str) -> Any:
 def _walk(node: nodes.Node, loops: Loops) -> Iterator[tuple[nodes.Node, Loops]]:
     """Yield all nodes, each with the loops around it."""
     for child in node.iter_child_nodes():
+        # Jinja gives the right side of a comparison no line of its own.
+        child.lineno = child.lineno or node.lineno
         inside = loops
         # What a loop goes over stands outside of it.
         if isinstance(node, nodes.For) and child is not node.iter:

@@ -40,6 +40,11 @@ PIECES = [
 ]  # fmt: skip
 
 
+def test_a_refused_comparison_names_its_line() -> None:
+    with pytest.raises(TemplateRefusedError, match="line 2: only == and !="):
+        check("plain\n{% if period > 1 %}{% endif %}", NAMES)
+
+
 @given(st.lists(st.sampled_from(PIECES), max_size=8))
 def test_what_passes_the_check_is_rendered_without_fail(pieces: list[str]) -> None:
     source = "".join(pieces)
