@@ -28,6 +28,7 @@ from shared.contracts.notify import (
     ObligationIdentifiedV1,
     ObligationMetV1,
     ObligationOverdueV1,
+    ObligationReopenedV1,
     ObligationWaivedV1,
 )
 
@@ -123,6 +124,13 @@ def fact_of_notify(subject: str, data: bytes, now: datetime) -> Found | None:
             overdue = ObligationOverdueV1.from_json(data)
             text = f"{_name(overdue)} was due at {rfc3339(overdue.due_at)} and is not met."
             return _obligation(overdue, FactKind.OBLIGATION_OVERDUE, Standing.OVERDUE, text, now)
+        case ObligationReopenedV1.SUBJECT:
+            again = ObligationReopenedV1.from_json(data)
+            text = (
+                f"{_name(again)} is not met after all: {again.reason}."
+                f" It had counted as met at {rfc3339(again.met_at)}."
+            )
+            return _obligation(again, FactKind.OBLIGATION_REOPENED, _owed_again(again), text, now)
         case NotificationSentV1.SUBJECT:
             return _sent(NotificationSentV1.from_json(data), now)
         case NotificationCorrectedV1.SUBJECT:
@@ -183,6 +191,12 @@ def _identified(owed: ObligationIdentifiedV1, now: datetime) -> Found:
     # The message's id, not the obligation's: a revised deadline is a fact of its own.
     about = (owed.obligation_id, Standing(owed.state))
     return _found(owed, owed.incident_id, FactKind.OBLIGATION_IDENTIFIED, text, now, about)
+
+
+def _owed_again(told: ObligationReopenedV1) -> Standing:
+    if told.state in {Standing.NOT_REQUIRED, Standing.UNDECIDED}:
+        return Standing(told.state)
+    return Standing.OVERDUE if told.due_at <= told.occurred_at else Standing.TRIGGERED
 
 
 def _sent(sent: NotificationSentV1, now: datetime) -> Found:

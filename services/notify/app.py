@@ -127,12 +127,12 @@ def create_app(
             )
             syncs = Reconciler("inventory-sync", sync.once, 5)
             reader = BounceReader(
-                engine, clock, settings.bounce_address or "", settings.bounce_maildir, wake
+                engine, clock, book, settings.bounce_address or "", settings.bounce_maildir, wake
             )
             maildir = Reconciler("bounces", reader.read_maildir, 5)
             mailboxes = []
             if access := settings.bounce_mailbox:
-                mailbox = MailboxReader(engine, clock, access, wake)
+                mailbox = MailboxReader(engine, clock, book, access, wake)
                 seconds = settings.bounce_imap_seconds
                 mailboxes.append(
                     # Servers lock out who knocks too often.

@@ -1,7 +1,8 @@
 """Recipients that a mail did not reach, each recorded once; the alternate contact is written to.
 
-Whether a mail came back or was refused at once is one thing to the tenant: it was not told. Once
-no contact is left somebody here is told (`undeliverable.py`).
+Whether a mail came back or was refused at once is one thing to the tenant: it was not told. What it
+was owed runs again (`met_by_notice.py`), and once no contact is left somebody here is told
+(`undeliverable.py`).
 """
 
 import json
@@ -19,10 +20,14 @@ from services.notify import incidents
 from services.notify.bounces import Bounce
 from services.notify.incidents import Incident
 from services.notify.message import Content
+from services.notify.met_by_notice import owe_again
+from services.notify.obligations.book import ObligationBook
 from services.notify.told import insert, row
 from services.notify.undeliverable import tell_undeliverable
 from services.notify.wording.catalogue import TemplateRef
+from shared.cloudevents import outgoing
 from shared.ids import derived_id
+from shared.outbox import enqueue
 
 __all__ = ["record", "settle"]
 
@@ -57,7 +62,9 @@ _PAIR = text(
 )
 
 
-async def record(connection: AsyncConnection, found: Sequence[Bounce], at: datetime) -> int:
+async def record(
+    connection: AsyncConnection, found: Sequence[Bounce], at: datetime, book: ObligationBook
+) -> int:
     """Write *found* down and queue one message to the alternates; return how many were news.
 
     A bounce of a mail that was never sent to that recipient is not believed.
@@ -83,18 +90,20 @@ async def record(connection: AsyncConnection, found: Sequence[Bounce], at: datet
             source=bounce.source,
         )
         if bounce.action == "failed":
-            await _instead(connection, incident, one, at)
+            await _instead(connection, incident, one, at, book)
     return news
 
 
-async def settle(connection: AsyncConnection, notification_id: UUID, at: datetime) -> None:
+async def settle(
+    connection: AsyncConnection, notification_id: UUID, at: datetime, book: ObligationBook
+) -> None:
     """Draw the consequences of a message that is not tried any more: alternates, or an alarm."""
     held = await _locked(connection, notification_id)
     if held is None:
         return
     incident, one = held
     if one.channel == "email":
-        await _instead(connection, incident, one, at)
+        await _instead(connection, incident, one, at, book)
     else:
         await tell_undeliverable(connection, notification_id, at, contacts=1, rounds=[one.round])
 
@@ -127,7 +136,9 @@ async def _written(
     return (await connection.execute(_RECORD, values)).rowcount == 1
 
 
-async def _instead(connection: AsyncConnection, incident: Incident, one: Any, at: datetime) -> None:
+async def _instead(
+    connection: AsyncConnection, incident: Incident, one: Any, at: datetime, book: ObligationBook
+) -> None:
     """Write to the alternates, who are written to once; or tell that nobody is left to write to."""
     recipients = json.loads(one.recipients)
     alternates = recipients.get("alternates")
@@ -137,8 +148,12 @@ async def _instead(connection: AsyncConnection, incident: Incident, one: Any, at
     pair = (await connection.execute(_PAIR, {"ids": [root, _alternate_id(root)]})).all()
     # Of an erased one nobody knows whom it went to.
     lost = [m for m in pair if (to := json.loads(m.recipients)["to"]) and {*to} <= {*m.failed}]
-    for message in lost:
-        await connection.execute(_ALL_BACK, {"id": message.notification_id})
+    back = [await connection.execute(_ALL_BACK, {"id": m.notification_id}) for m in lost]
+    if any(done.rowcount for done in back):
+        told = await owe_again(connection, incident.id, one.tenant, at)
+        if told:  # what runs from the submission does not run any more
+            told += await book.evaluate(connection, incident, at)
+        await enqueue(connection, [outgoing(contract, source="notify") for contract in told])
     if len(lost) == len(pair):
         contacts = sum(len(message.failed) for message in pair)
         rounds = [message.round for message in pair]

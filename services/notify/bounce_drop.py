@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.notify.bounce_book import record
 from services.notify.bounces import bounces
+from services.notify.obligations.book import ObligationBook
 from shared.clock import Clock
 from shared.db import is_transient
 
@@ -33,11 +34,12 @@ class BounceReader:
         self,
         engine: AsyncEngine,
         clock: Clock,
+        book: ObligationBook,
         address: str,
         maildir: Path | None,
         on_news: Callable[[], None],
     ) -> None:
-        self._engine, self._clock = engine, clock
+        self._engine, self._clock, self._book = engine, clock, book
         self._local, _, self._domain = address.lower().rpartition("@")
         self._maildir, self._on_news = maildir, on_news
 
@@ -48,7 +50,7 @@ class BounceReader:
             log.info("not a delivery status notification", bytes=len(raw))
             return
         async with self._engine.begin() as connection:
-            news = await record(connection, found, self._clock())
+            news = await record(connection, found, self._clock(), self._book)
         if news:
             self._on_news()
 

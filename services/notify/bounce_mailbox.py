@@ -17,6 +17,7 @@ from services.notify.bounce_book import record
 from services.notify.bounce_drop import MAX_MAIL
 from services.notify.bounces import bounces
 from services.notify.imap import Access, Mailbox
+from services.notify.obligations.book import ObligationBook
 from shared.clock import Clock
 from shared.db import is_transient
 
@@ -42,10 +43,15 @@ class MailboxReader:
     """Reads one mailbox; several instances of the service may, none records twice."""
 
     def __init__(
-        self, engine: AsyncEngine, clock: Clock, access: Access, on_news: Callable[[], None]
+        self,
+        engine: AsyncEngine,
+        clock: Clock,
+        book: ObligationBook,
+        access: Access,
+        on_news: Callable[[], None],
     ) -> None:
         self._engine, self._clock, self._access = engine, clock, access
-        self._on_news = on_news
+        self._book, self._on_news = book, on_news
 
     async def once(self) -> int:
         """Take what is new; return how many messages that were. MailboxError: ask later."""
@@ -71,7 +77,7 @@ class MailboxReader:
         try:
             async with self._engine.begin() as connection:
                 if await self._advance(connection, validity, uid):
-                    news = await record(connection, bounces(raw), self._clock())
+                    news = await record(connection, bounces(raw), self._clock(), self._book)
         except Exception as error:
             if is_transient(error):
                 raise

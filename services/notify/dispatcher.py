@@ -7,7 +7,6 @@ the one honest limit.
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from itertools import chain, repeat
@@ -16,8 +15,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.notify import incidents, ledger
 from services.notify.bounce_book import record, settle
@@ -26,8 +24,8 @@ from services.notify.channel import Channel, DeliveryError, Proof
 from services.notify.completion import complete_lists
 from services.notify.correction_text import REASONS
 from services.notify.ledger import Lease
+from services.notify.met_by_notice import meet
 from services.notify.obligations.book import ObligationBook
-from services.notify.obligations.steps import owed_to_tenant
 from services.notify.schedule import delay_after
 from shared.clock import Clock
 from shared.cloudevents import outgoing
@@ -41,16 +39,6 @@ __all__ = ["Dispatcher", "shown_recipient"]
 
 log = structlog.get_logger()
 _attempts = Counter("tocsin_notify_attempts_total", "Attempts to notify", ["channel", "outcome"])
-
-_OPEN = text(
-    "SELECT EXISTS (SELECT 1 FROM notifications WHERE incident_id = :incident AND tenant = :tenant"
-    " AND state IN ('pending', 'sending'))"
-)
-
-_COVERED = text(
-    "SELECT covers FROM notifications WHERE incident_id = :incident AND tenant = :tenant"
-    " AND state = 'sent' AND kind = 'notice'"
-)
 
 _RECORD_DELAYS = (0.2, 1.0, 2.0)  # while the database is away
 SEEN_THROUGH = 4.0  # seconds that a message on its way has when the service stops
@@ -122,27 +110,16 @@ class Dispatcher:
                 if lease.supersedes is not None:
                     told.append(_corrected(lease, lease.supersedes, now))
                 else:
-                    told += await self._met(connection, lease, now)
+                    one = lease.notification
+                    last = {one.tenant: f"{lease.channel} {one.id}"}
+                    told += await meet(connection, one.incident_id, last, now)
                 if done and incident is not None:  # the customers' own clocks start now
                     told += await self._book.evaluate(connection, incident, now)
                 # Last: a message to the alternates keeps nothing open that is done.
-                await record(connection, _refusals(lease, proof.refused), now)
+                await record(connection, _refusals(lease, proof.refused), now, self._book)
                 await enqueue(connection, [outgoing(c, source="notify") for c in told])
         _attempts.labels(lease.channel, "sent").inc()
         self._on_outgoing()
-
-    async def _met(
-        self, connection: AsyncConnection, lease: Lease, now: datetime
-    ) -> list[Contract]:
-        """Once the last message of a tenant is out, what was owed to it is met."""
-        one = lease.notification
-        values = {"incident": one.incident_id, "tenant": one.tenant}
-        if (await connection.execute(_OPEN, values)).scalar_one():
-            return []
-        reference = f"{lease.channel} {one.id}"
-        said = (await connection.execute(_COVERED, values)).scalars().all()
-        covers = None if None in said else {name for names in said for name in json.loads(names)}
-        return await owed_to_tenant(connection, one.incident_id, one.tenant, now, reference, covers)
 
     def _sent(self, lease: Lease, proof: Proof) -> NotificationSentV1:
         notification = lease.notification
@@ -173,9 +150,9 @@ class Dispatcher:
         async with self._engine.begin() as connection:
             await incidents.lock(connection, lease.notification.incident_id)
             if await ledger.finish_failed(connection, lease, error, now, again):
-                await record(connection, _lost(lease, error, final=again is None), now)
+                await record(connection, _lost(lease, error, final=again is None), now, self._book)
                 if again is None:
-                    await settle(connection, lease.notification.id, now)
+                    await settle(connection, lease.notification.id, now, self._book)
         self._on_outgoing()
         _attempts.labels(lease.channel, "failed" if again is None else "retry").inc()
         log.warning(

@@ -157,6 +157,8 @@ class InventoryKeeper:
         """Return those tenants as *version* has them, without reading all the rest of it."""
         if self.current is not None and self.current.version == version:
             return self.current.tenants
+        if version in self._versions:
+            return self._versions[version].tenants
         found = await store.revision_of(connection, version)
         if found is None:
             return (await self.by_version(connection, version)).tenants

@@ -42,7 +42,9 @@ _END = text(
     " recipients = :recipients WHERE notification_id = :id AND fence = :fence"
 )
 _SENT = text(
-    "UPDATE notifications SET state = 'sent', sent_at = coalesce(sent_at, :now), proof = :answer,"
+    # A mail is sent again only after it came back: then it is now that the tenant is told.
+    "UPDATE notifications SET state = 'sent', proof = :answer, sent_at ="
+    " CASE channel WHEN 'webhook' THEN coalesce(sent_at, :now) ELSE :now END,"
     " last_error = NULL, lease_until = NULL WHERE notification_id = :id"
     " AND fence = :fence AND state = 'sending'"
 )

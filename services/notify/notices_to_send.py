@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.affected_lists import listed_tenants
 from services.notify.incidents import Incident
-from services.notify.inventory import Inventory
+from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.known import known_of
 from services.notify.message import REQUIRED, Draft, compose
 from services.notify.notice_plan import Planned, Variant, plan, variants
@@ -84,14 +84,19 @@ async def notices_to_send(
     incident: Incident,
     *,
     list_id: UUID,
-    inventory: Inventory,
+    keeper: InventoryKeeper,
+    version: str,
     told: Iterable[tuple[str, str]],
     settings: Settings,
     regimes: Regimes,
     wording: Catalogue,
 ) -> ToSend:
-    """Return what would leave for the list now, but for those that were *told* by a channel."""
+    """Return what would leave for the list now, but for those that were *told* by a channel.
+
+    *version* is that of the inventory which the list was compiled from.
+    """
     listed = await listed_tenants(connection, list_id)
+    known_as = await keeper.tenants(connection, version, listed)
     rows = (await connection.execute(_OWED, {"incident": incident.id})).all()
     written = await newest_notice(connection, incident.id)
     known = await known_of(connection, incident, settings)
@@ -100,7 +105,7 @@ async def notices_to_send(
         owed: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for row in rows:
             owed[row.tenant].append((row.regime, row.phase))
-        tenants = [inventory.tenants[name] for name in listed]
+        tenants = [known_as[name] for name in listed]
         planned = variants(plan(tenants, owed, told, regimes, wording))
         words, author = (written.fields, written.author) if written else ({}, "")
         drafts = {

@@ -11,7 +11,7 @@ __all__ = [
     "AffectedCustomersIdentifiedV1", "CustomersNotifiedV1", "NotificationCorrectedV1",
     "NotificationSentV1", "NotificationUndeliverableV1", "ObligationDecidedV1",
     "ObligationDueSoonV1", "ObligationEvent", "ObligationIdentifiedV1", "ObligationMetV1",
-    "ObligationOverdueV1", "ObligationWaivedV1",
+    "ObligationOverdueV1", "ObligationReopenedV1", "ObligationWaivedV1",
 ]  # fmt: skip
 
 
@@ -132,6 +132,21 @@ class ObligationMetV1(ObligationEvent):
     document_sha256: str = Field("", description="of the form (PDF) that was approved for it")
 
 
+class ObligationReopenedV1(ObligationEvent):
+    """It counted as met by a notice that came back, and nobody else received one: its clock runs.
+
+    The ``obligation.met`` before it stays true as what was known then; another one may follow.
+    """
+
+    SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.reopened"
+
+    reason: str
+    met_at: Instant = Field(description="when it had counted as met")
+    reference: str = Field("", description="of the notice that it had counted as met by")
+    due_at: Instant
+    state: str = Field(description="where it stands now: triggered, undecided, not_required, …")
+
+
 class ObligationWaivedV1(ObligationEvent):
     """It is not met, on purpose: ``approver`` is another person than ``owner`` (I6)."""
 
@@ -150,6 +165,7 @@ class ObligationDueSoonV1(ObligationEvent):
     level: Literal["half", "four_fifths", "two_hours"]
     due_at: Instant
     state: str
+    reopened: int = Field(0, description="how often it had counted as met by what came back")
 
 
 class ObligationOverdueV1(ObligationEvent):
@@ -158,6 +174,7 @@ class ObligationOverdueV1(ObligationEvent):
     SUBJECT: ClassVar[str] = "tocsin.v1.notify.obligation.overdue"
 
     due_at: Instant
+    reopened: int = Field(0, description="how often it had counted as met by what came back")
 
 
 class NotificationCorrectedV1(Contract):

@@ -169,6 +169,7 @@ class FactKind(StrEnum):
     OBLIGATION_MET = "obligation_met"
     OBLIGATION_WAIVED = "obligation_waived"
     OBLIGATION_OVERDUE = "obligation_overdue"
+    OBLIGATION_REOPENED = "obligation_reopened"
     NOTIFICATION_SENT = "notification_sent"
     NOTIFICATION_CORRECTED = "notification_corrected"
     NOTIFICATION_UNDELIVERABLE = "notification_undeliverable"

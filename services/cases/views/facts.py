@@ -30,6 +30,7 @@ def change(known: Document, event: e.FactRecorded, plain: Document) -> Document:
             | FactKind.OBLIGATION_MET
             | FactKind.OBLIGATION_WAIVED
             | FactKind.OBLIGATION_OVERDUE
+            | FactKind.OBLIGATION_REOPENED
         ):
             return {"obligations": [_stands(row, plain) for row in known["obligations"]]}
         case FactKind.NOTIFICATION_SENT:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,7 +16,6 @@ from shared.clock import Clock, rfc3339
 from shared.consume import Delivery, TransientError
 from shared.contracts.notify import (
     ObligationDueSoonV1,
-    ObligationEvent,
     ObligationIdentifiedV1,
     ObligationOverdueV1,
 )
@@ -39,6 +38,7 @@ _TEAMS = {
     "overdue": ("legal", "incident_communications", "executive_incident_manager"),
 }
 SHORT = timedelta(hours=72)
+_Alarm = ObligationDueSoonV1 | ObligationOverdueV1
 _NUMBER = text("SELECT number FROM incidents WHERE id = :id")
 
 
@@ -66,10 +66,10 @@ class ClockHandler:
                 await self._identified(ObligationIdentifiedV1.from_json(delivery.data))
             case ObligationDueSoonV1.SUBJECT:
                 soon = ObligationDueSoonV1.from_json(delivery.data)
-                await self._page(soon, soon.level, _LEFT[soon.level], soon.due_at)
+                await self._page(soon, soon.level, _LEFT[soon.level])
             case ObligationOverdueV1.SUBJECT:
                 overdue = ObligationOverdueV1.from_json(delivery.data)
-                await self._page(overdue, "overdue", "the deadline has passed", overdue.due_at)
+                await self._page(overdue, "overdue", "the deadline has passed")
             case _:
                 return
         self._on_ordered()
@@ -84,10 +84,10 @@ class ClockHandler:
                 now = self._clock()
                 await widen(connection, owed.incident_id, self._policies(), self._channel, now)
 
-    async def _page(self, told: ObligationEvent, level: str, left: str, due: datetime) -> None:
+    async def _page(self, told: _Alarm, level: str, left: str) -> None:
         async with self._once(told.event_id) as connection:
             if connection:
-                await self._order(connection, told, level, left, due)
+                await self._order(connection, told, level, left)
 
     @asynccontextmanager
     async def _once(self, event_id: UUID) -> AsyncIterator[AsyncConnection | None]:
@@ -102,21 +102,20 @@ class ClockHandler:
             raise
 
     async def _order(
-        self,
-        connection: AsyncConnection,
-        told: ObligationEvent,
-        level: str,
-        left: str,
-        due: datetime,
+        self, connection: AsyncConnection, told: _Alarm, level: str, left: str
     ) -> None:
         number = await connection.scalar(_NUMBER, {"id": told.incident_id})
         whom = f"{told.recipient} ({told.tenant})" if told.tenant else told.recipient
         reason = (
             f"{number or told.incident_id}: {told.regime} ({told.phase}) to {whom} is due at"
-            f" {rfc3339(due)}; {left}"
+            f" {rfc3339(told.due_at)}; {left}"
         )
-        # By level and deadline, not by message: told twice it is one alarm.
-        cause = derived_id("obligation-alarm", told.obligation_id, level, rfc3339(due))
+        # By level and deadline, not by message: told twice it is one alarm. What counted as met by
+        # a notice that came back is owed, and paged for, anew.
+        anew = [told.reopened] if told.reopened else []
+        cause = derived_id(
+            "obligation-alarm", told.obligation_id, level, rfc3339(told.due_at), *anew
+        )
         for kind in _TEAMS[level]:
             await order_page(
                 connection,

@@ -1,3 +1,3 @@
 """Notify's schema, oldest first."""
 
-HEAD = "0010"
+HEAD = "0011"

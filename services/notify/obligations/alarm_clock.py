@@ -25,8 +25,8 @@ _given = Counter("tocsin_notify_obligation_alarms_total", "Warnings of obligatio
 _overdue = Gauge("tocsin_notify_obligations_overdue", "Open obligations past their deadline")
 
 _DUE = text(
-    "SELECT obligation_id, incident_id, regime, phase, recipient, tenant, stage, clock_at, due_at"
-    " FROM obligation_board WHERE next_alarm_at <= :now ORDER BY next_alarm_at LIMIT :n"
+    "SELECT obligation_id, incident_id, regime, phase, recipient, tenant, stage, clock_at, due_at,"
+    " reopened FROM obligation_board WHERE next_alarm_at <= :now ORDER BY next_alarm_at LIMIT :n"
     " FOR UPDATE SKIP LOCKED"
 )
 _NEXT = text("UPDATE obligation_board SET next_alarm_at = :next WHERE obligation_id = :id")
@@ -79,7 +79,14 @@ class AlarmClock:
 def _alarm(row: Any, level: str, now: datetime) -> Contract:
     common: dict[str, Any] = {
         # The same alarm of the same deadline is the same message, however often it is given.
-        "event_id": derived_id("obligation-alarm", row.obligation_id, row.due_at, level),
+        # Unless it counted as met in between, and the mail came back: then it is news again.
+        "event_id": derived_id(
+            "obligation-alarm",
+            row.obligation_id,
+            row.due_at,
+            level,
+            *([row.reopened] if row.reopened else []),
+        ),
         "occurred_at": now,
         "obligation_id": row.obligation_id,
         "incident_id": row.incident_id,
@@ -88,6 +95,7 @@ def _alarm(row: Any, level: str, now: datetime) -> Contract:
         "recipient": row.recipient,
         "tenant": row.tenant,
         "due_at": row.due_at,
+        "reopened": row.reopened,
     }
     if level == "overdue":
         return ObligationOverdueV1(**common)

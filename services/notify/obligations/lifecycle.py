@@ -52,6 +52,8 @@ class Kind(StrEnum):
     PROPOSE_WAIVER = "propose-waiver"
     APPROVE_WAIVER = "approve-waiver"
     END_SERIES = "end-series"
+    REOPEN = "reopen"
+    """Only ever by the system: the notice that it was met by came back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,20 +105,35 @@ class Unmet:
 
 
 def stands(obligation: Obligation, steps: Sequence[Step]) -> Standing:
-    """Return where *obligation* stands. What was submitted stays so whatever is computed anew."""
+    """Return where *obligation* stands. What was submitted stays so whatever is computed anew.
+
+    Only what reached nobody was not submitted after all (`Kind.REOPEN`).
+    """
     found = Standing(
         stage=Stage(obligation.state.value),
         due_at=obligation.due_at,
         basis=obligation.basis,
         missing=obligation.content,
     )
-    for step in steps:
+    for step in _in_force(steps):
         found = _after(found, obligation, step)
     if found.hold is not None:
         base = Deadline(obligation.due_at, (obligation.basis,))
         under = held(base, _hold(found.hold))
         found = replace(found, due_at=under.due_at, basis="; ".join(under.steps))
     return found
+
+
+def _in_force(steps: Sequence[Step]) -> list[Step]:
+    """Return *steps* without the submissions that were taken back, and what was said of those."""
+    kept: list[Step] = []
+    for step in steps:
+        if step.kind is not Kind.REOPEN:
+            kept.append(step)
+        else:
+            submitted = max(n for n, one in enumerate(kept) if one.kind is Kind.SUBMIT)
+            del kept[submitted:]
+    return kept
 
 
 def _after(found: Standing, obligation: Obligation, step: Step) -> Standing:
@@ -166,6 +183,8 @@ def _after(found: Standing, obligation: Obligation, step: Step) -> Standing:
         case Kind.END_SERIES:
             ended = {"by": step.by, "reason": detail["reason"]}
             return replace(found, stage=Stage.NOT_REQUIRED, ended=ended)
+        case Kind.REOPEN:
+            return found  # `_in_force` leaves none
 
 
 def refusals(
@@ -232,6 +251,8 @@ def refusals(
             # What the law asks for once by a date of its own is not ended by one person.
             begun = obligation.period > 1 or obligation.internal_target
             need(begun, "first_is_owed", "The first is owed by law: submit it, or waive it.")
+        case Kind.REOPEN:
+            stage(Stage.SUBMITTED)
     return found
 
 

@@ -1,8 +1,8 @@
 """Steps as kept: append one if nothing speaks against it, and bring the board in line."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notify.obligations.identify import Holder, Obligation
 from services.notify.obligations.lifecycle import (
     Kind,
+    Stage,
     Standing,
     Step,
     Unmet,
@@ -22,18 +23,22 @@ from services.notify.obligations.lifecycle import (
 )
 from services.notify.obligations.record import parse_obligation
 from services.notify.obligations.regimes import HoldKind, Regimes
-from shared.clock import rfc3339
 from shared.contracts.base import Contract
-from shared.contracts.notify import ObligationDecidedV1, ObligationMetV1, ObligationWaivedV1
+from shared.contracts.notify import (
+    ObligationDecidedV1,
+    ObligationMetV1,
+    ObligationReopenedV1,
+    ObligationWaivedV1,
+)
 from shared.ids import derived_id
 
 __all__ = [
-    "Kept", "NotTakenError", "owed_to_tenant", "read", "refresh_board", "submissions", "take",
+    "Kept", "NotTakenError", "add", "owed_to", "read", "refresh_board", "submissions", "take",
 ]  # fmt: skip
 
-_ONE = text(
-    "SELECT DISTINCT ON (obligation_id) obligation_id, incident_id, revision, detail"
-    " FROM obligations WHERE obligation_id = :id ORDER BY obligation_id, revision DESC"
+_ALL = text(
+    "SELECT DISTINCT ON (obligation_id) obligation_id, incident_id, detail"
+    " FROM obligations WHERE obligation_id = ANY(:ids) ORDER BY obligation_id, revision DESC"
 )
 _STEPS = text(
     "SELECT obligation_id, step, kind, at, by_whom, detail FROM obligation_steps"
@@ -47,10 +52,10 @@ _BOARD = text(
     """
     INSERT INTO obligation_board AS b (obligation_id, incident_id, regime, phase, recipient, tenant,
         holder, stage, provisional, internal_target, held, late_reason_missing, clock_at, due_at,
-        next_alarm_at)
+        next_alarm_at, reopened)
     VALUES (:id, :incident, :regime, :phase, :recipient, :tenant, :holder, :stage, :provisional,
-        :target, :held, :unexplained, :clock_at, :due_at, :alarm)
-    ON CONFLICT (obligation_id) DO UPDATE SET stage = excluded.stage,
+        :target, :held, :unexplained, :clock_at, :due_at, :alarm, :reopened)
+    ON CONFLICT (obligation_id) DO UPDATE SET stage = excluded.stage, reopened = excluded.reopened,
         provisional = excluded.provisional, internal_target = excluded.internal_target,
         held = excluded.held, late_reason_missing = excluded.late_reason_missing,
         -- Alarms that were given for this due time are not given again.
@@ -62,18 +67,19 @@ _BOARD = text(
     """
 )
 _SUBMITTED = text(
-    "SELECT DISTINCT ON (s.obligation_id) s.obligation_id, s.detail FROM obligation_steps s"
-    " JOIN obligation_board b USING (obligation_id)"
-    " WHERE b.incident_id = :incident AND s.kind = 'submit' ORDER BY s.obligation_id, s.step DESC"
+    "SELECT DISTINCT ON (s.obligation_id) s.obligation_id, s.kind, s.detail"
+    " FROM obligation_steps s JOIN obligation_board b USING (obligation_id)"
+    " WHERE b.incident_id = :incident AND s.kind IN ('submit', 'reopen')"
+    " ORDER BY s.obligation_id, s.step DESC"
 )
 _PLACES = text(
     "SELECT obligation_id, regime, phase, tenant FROM obligation_board"
     " WHERE incident_id = :incident"
 )
-_TO_TENANT = text(
-    "SELECT obligation_id FROM obligation_board WHERE incident_id = :incident"
-    " AND tenant = :tenant AND recipient = 'tenant' AND holder = 'provider'"
-    " AND stage IN ('triggered', 'drafted', 'approved', 'undecided') ORDER BY obligation_id"
+_TO_TENANTS = text(
+    "SELECT obligation_id, tenant FROM obligation_board WHERE incident_id = :incident"
+    " AND tenant = ANY(:tenants) AND recipient = 'tenant' AND holder = 'provider'"
+    " AND stage = ANY(:stages) ORDER BY tenant, obligation_id"
 )
 
 
@@ -101,16 +107,25 @@ class Kept:
 
 async def read(connection: AsyncConnection, obligation_id: UUID) -> Kept | None:
     """Return the obligation as it is now; None for an unknown one."""
-    row = (await connection.execute(_ONE, {"id": obligation_id})).one_or_none()
-    if row is None:
-        return None
-    steps = await _steps(connection, [obligation_id])
-    return Kept(
-        id=obligation_id,
-        incident_id=row.incident_id,
-        obligation=parse_obligation(json.loads(row.detail)),
-        steps=steps.get(obligation_id, ()),
-    )
+    found = await read_all(connection, [obligation_id])
+    return found[0] if found else None
+
+
+async def read_all(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Kept]:
+    """Return the obligations of *ids* as they are now, those that are known, in their order."""
+    rows = (await connection.execute(_ALL, {"ids": list(ids)})).all()
+    known = {row.obligation_id: row for row in rows}
+    steps = await _steps(connection, known)
+    return [
+        Kept(
+            id=key,
+            incident_id=known[key].incident_id,
+            obligation=parse_obligation(json.loads(known[key].detail)),
+            steps=steps.get(key, ()),
+        )
+        for key in ids
+        if key in known
+    ]
 
 
 async def take(
@@ -123,53 +138,46 @@ async def take(
     unmet = refusals(kept.obligation, kept.standing, step, hold_kind(kept.obligation, regimes))
     if unmet:
         raise NotTakenError(unmet)
-    return await _add(connection, kept, step)
+    told = await add(connection, [(kept, step)])
+    return replace(kept, steps=(*kept.steps, step)), told
 
 
-async def owed_to_tenant(
-    connection: AsyncConnection,
-    incident_id: UUID,
-    tenant: str,
-    at: datetime,
-    reference: str,
-    covers: Set[str] | None = None,
-) -> list[Contract]:
-    """Mark what was owed to *tenant* as submitted by the notice that it was sent at *at*.
-
-    What asks for more than the notice *covers* stays open (None: all of it counts as covered).
-    """
-    rows = await connection.execute(_TO_TENANT, {"incident": incident_id, "tenant": tenant})
-    told: list[Contract] = []
-    for row in rows.all():
-        kept = await read(connection, row.obligation_id)
-        if kept is not None and (covers is None or covers >= set(kept.obligation.content)):
-            detail = {"submitted_at": rfc3339(at), "reference": reference}
-            step = Step(kind=Kind.SUBMIT, at=at, by="system", detail=detail)
-            told += (await _add(connection, kept, step))[1]
-    return told
+async def owed_to(
+    connection: AsyncConnection, incident_id: UUID, tenants: Iterable[str], stages: Iterable[Stage]
+) -> list[Kept]:
+    """Return what we owe to *tenants* themselves that is in one of *stages*."""
+    values = {
+        "incident": incident_id,
+        "tenants": list(tenants),
+        "stages": [stage.value for stage in stages],
+    }
+    ids = (await connection.execute(_TO_TENANTS, values)).scalars().all()
+    return await read_all(connection, ids) if ids else []
 
 
-async def _add(connection: AsyncConnection, kept: Kept, step: Step) -> tuple[Kept, list[Contract]]:
-    number = len(kept.steps) + 1
-    await connection.execute(
-        _ADD,
+async def add(connection: AsyncConnection, taken: Sequence[tuple[Kept, Step]]) -> list[Contract]:
+    """Append to each obligation a step that nothing speaks against; return what is to be told."""
+    if not taken:
+        return []
+    rows = [
         {
             "id": kept.id,
-            "step": number,
+            "step": len(kept.steps) + 1,
             "kind": step.kind.value,
             "at": step.at,
             "by": step.by,
             "detail": json.dumps(dict(step.detail), sort_keys=True),
-        },
-    )
-    after = Kept(
-        id=kept.id,
-        incident_id=kept.incident_id,
-        obligation=kept.obligation,
-        steps=(*kept.steps, step),
-    )
-    await refresh_board(connection, kept.incident_id, {kept.id: kept.obligation})
-    return after, _told(kept, after, step, number)
+        }
+        for kept, step in taken
+    ]
+    await connection.execute(_ADD, rows)
+    after = [replace(kept, steps=(*kept.steps, step)) for kept, step in taken]
+    await connection.execute(_BOARD, [_board_row(one) for one in after])
+    return [
+        told
+        for (kept, step), then in zip(taken, after, strict=True)
+        for told in _told(kept, then, step, len(then.steps))
+    ]
 
 
 async def refresh_board(
@@ -178,7 +186,14 @@ async def refresh_board(
     """Write where *obligations* stand now."""
     steps = await _steps(connection, list(obligations))
     rows = [
-        _board_row(incident_id, key, obligation, stands(obligation, steps.get(key, ())))
+        _board_row(
+            Kept(
+                id=key,
+                incident_id=incident_id,
+                obligation=obligation,
+                steps=steps.get(key, ()),
+            )
+        )
         for key, obligation in obligations.items()
     ]
     if rows:
@@ -194,6 +209,8 @@ async def submissions(
     rows = (await connection.execute(_SUBMITTED, {"incident": incident_id})).all()
     found: dict[tuple[str, str, str], datetime] = {}
     for row in rows:
+        if row.kind != Kind.SUBMIT.value:
+            continue  # taken back
         at = datetime.fromisoformat(json.loads(row.detail)["submitted_at"])
         key = by_id[row.obligation_id]
         # Handed to several recipients, what follows runs from the first (the strict reading).
@@ -216,14 +233,13 @@ async def _steps(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID,
     return found
 
 
-def _board_row(
-    incident_id: UUID, key: UUID, obligation: Obligation, standing: Standing
-) -> dict[str, Any]:
+def _board_row(kept: Kept) -> dict[str, Any]:
+    obligation, standing = kept.obligation, kept.standing
     ours = obligation.holder is Holder.PROVIDER
     first = alarms(obligation.clock_at, standing.due_at)
     return {
-        "id": key,
-        "incident": incident_id,
+        "id": kept.id,
+        "incident": kept.incident_id,
         "regime": obligation.regime,
         "phase": obligation.phase,
         "recipient": obligation.recipient,
@@ -237,6 +253,7 @@ def _board_row(
         "clock_at": obligation.clock_at,
         "due_at": standing.due_at,
         "alarm": first[0][0] if ours and standing.open and first else None,
+        "reopened": sum(step.kind is Kind.REOPEN for step in kept.steps),
     }
 
 
@@ -282,6 +299,18 @@ def _told(before: Kept, kept: Kept, step: Step, number: int) -> list[Contract]:
                     reference=standing.reference,
                     late_reason=standing.late_reason,
                     document_sha256=step.detail.get("document_sha256", ""),
+                )
+            ]
+        case Kind.REOPEN:
+            was = before.standing
+            return [
+                ObligationReopenedV1(
+                    **common,
+                    reason=step.detail["reason"],
+                    met_at=was.submitted_at or step.at,
+                    reference=was.reference,
+                    due_at=standing.due_at,
+                    state=standing.stage.value,
                 )
             ]
         case Kind.APPROVE_WAIVER if standing.waiver is not None:

@@ -11,6 +11,10 @@ from sqlalchemy import text
 
 from services.notify.bounce_mailbox import MailboxReader
 from services.notify.imap import Access, MailboxError
+from services.notify.inventory_keeper import InventoryKeeper
+from services.notify.obligations.book import ObligationBook
+from services.notify.obligations.profile import operator_profile
+from services.notify.obligations.regime_file import load_regimes
 from services.notify.settings import Settings
 from shared.clock import utc_now
 from tests.integration.notify.stage import Stage
@@ -40,7 +44,10 @@ def access(port: int, **changes: Any) -> Access:
 
 def reader(world: World, where: Access, news: list[int] | None = None) -> MailboxReader:
     told = news if news is not None else []
-    return MailboxReader(world.engine("notify"), utc_now, where, lambda: told.append(1))
+    engine, settings = world.engine("notify"), world.settings(Settings)
+    keeper = InventoryKeeper(None, engine, utc_now)
+    book = ObligationBook(keeper, operator_profile(settings), load_regimes((), {}))
+    return MailboxReader(engine, utc_now, book, where, lambda: told.append(1))
 
 
 async def test_a_bounce_in_a_mailbox_reaches_the_alternate_once(stage: Stage) -> None:

@@ -8,6 +8,7 @@ import aiosmtplib
 import pytest
 
 from services.notify.bounces import return_path
+from shared.contracts.notify import ObligationMetV1, ObligationReopenedV1
 from tests.integration.notify.stage import Desk, Stage
 from tests.integration.notify.test_corrections import notified
 from tests.support.waiting import until
@@ -62,6 +63,13 @@ async def test_a_bounce_to_the_drop_reaches_the_alternate_once(stage: Stage) -> 
         (second,) = stage.smtp.to("cto@delta.example")
         assert second.message.get_content() == mail.message.get_content()
         assert second.id != mail.id
+        # What the first had met ran again until the alternate had it; all of that is told.
+        met = await until(lambda: _all_met(stage, desk, incident, "delta", 2))
+        again = await stage.published(incident, ObligationReopenedV1)
+        assert {m.reference for m in again} == {f"email {notification}"}
+        ids = (notification, other["notification_id"])
+        assert {m.reference for m in met} == {f"email {each}" for each in ids}
+        assert len(met) == 2 * len(again)
 
         with pytest.raises(aiosmtplib.SMTPRecipientsRefused):  # no relay for anybody
             await drop(port, report, "x@else.example")
@@ -95,3 +103,27 @@ async def test_a_bounce_in_a_maildir_is_read(stage: Stage, tmp_path: Path) -> No
             ]
 
         await until(moved)
+
+
+async def _all_met(
+    stage: Stage, desk: Desk, incident: UUID, tenant: str, times: int
+) -> list[ObligationMetV1] | None:
+    """Return what was told of the obligations towards *tenant* once each was met so often."""
+    board = await desk.get(f"/v1/clock-board?incident_id={incident}&tenant={tenant}&done=true")
+    owed = [o for o in board["items"] if o["recipient"] == "tenant" and o["holder"] == "provider"]
+    met = [m for m in await stage.published(incident, ObligationMetV1) if m.tenant == tenant]
+    done = owed and {o["stage"] for o in owed} == {"submitted"}
+    return met if done and len(met) == times * len(owed) else None
+
+
+async def test_what_another_channel_delivered_stays_met(stage: Stage) -> None:
+    text = stage.file.read_text()
+    stage.file.write_text(text.replace("subject_regions: [US]", "subject_regions: [EU]"))
+    async with stage.running(bounce_address=ADDRESS, bounce_smtp_port=0) as desk:
+        incident = await notified(stage, desk, "m2")
+        await until(lambda: _all_met(stage, desk, incident, "gamma", 1))
+        (mail,) = stage.smtp.to("it@gamma.example")
+        await drop(desk.bounce_port, dsn(FAILED.replace("soc@delta", "it@gamma")), mail.sender)
+        assert (await only(desk, incident, "it@gamma.example"))["state"] == "bounced"
+        assert await _all_met(stage, desk, incident, "gamma", 1)
+        assert await stage.published(incident, ObligationReopenedV1) == []

@@ -7,7 +7,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.notify import inventory_store
+from services.notify.inventory import Inventory
+from services.notify.inventory_store import Recorded
 from shared.clock import parse_instant, rfc3339
 from shared.ids import uuid7
 from tests.integration.notify.stage import Desk, Stage, confirmed, scoped
@@ -154,6 +158,34 @@ async def test_a_correction_keeps_both_and_a_list_is_recomputed_as_it_was_known(
     async with stage.running(**NO_FILE) as desk:  # a restart reads both back
         await until(lambda: loaded(desk))
         assert (await desk.get(f"{path}?known_at={known}"))["same"] is True
+
+
+async def test_drafts_and_signatures_read_of_an_old_inventory_the_tenants_on_the_list_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(stage)
+    incident, read_whole = uuid7(), []
+    whole = inventory_store.load
+
+    async def noted(connection: AsyncConnection, version: Recorded) -> Inventory:
+        read_whole.append(version.version)
+        return await whole(connection, version)
+
+    async with stage.running(**NO_FILE) as desk:
+        await until(lambda: loaded(desk), 30)
+        await stage.say(confirmed(incident), scoped(incident, "m3"))
+        listed = await desk.newest_list(incident)
+        newer = (await load(desk, "tenant,server\nalpha,m2\n", "?merge=true")).json()["version"]
+        assert newer != listed["inventory_version"]
+    monkeypatch.setattr(inventory_store, "load", noted)
+    async with stage.running(**NO_FILE) as desk:
+        await until(lambda: loaded(desk), 30)
+        drafts = await desk.get(f"/v1/incidents/{incident}/drafts")
+        (draft,) = drafts["customers"]
+        await desk.get(f"/v1/incidents/{incident}/drafts/{draft['draft_id']}")
+        assert (await desk.approve(listed["list_id"])).status_code == 200
+        await desk.all_are(incident, "sent")
+    assert set(read_whole) == {newer}
 
 
 async def test_replicas_run_the_same_revision(stage: Stage) -> None:

@@ -13,6 +13,8 @@ from shared.contracts.notify import (
     CustomersNotifiedV1,
     NotificationSentV1,
     NotificationUndeliverableV1,
+    ObligationOverdueV1,
+    ObligationReopenedV1,
 )
 from tests.integration.notify.stage import Desk, Stage, told_by_cases
 from tests.integration.notify.test_bounces import ADDRESS, drop, only, with_alternate
@@ -136,11 +138,28 @@ async def test_a_bounce_without_an_alternate_is_told_and_shown_beside_what_is_ow
         await until(lambda: _told(stage, incident, 1))
         board = await desk.get(f"/v1/clock-board?incident_id={incident}&tenant=delta&done=true")
         assert {row["undeliverable"] for row in board["items"]} == {True}
+        # Nobody has it, so it is owed again; the deadline has passed, and the alarm is back.
+        owed = {row["obligation_id"] for row in board["items"] if row["recipient"] == "tenant"}
+        open_ = await desk.get(f"/v1/clock-board?incident_id={incident}&tenant=delta")
+        assert owed <= {row["obligation_id"] for row in open_["items"]}
+        again = await stage.published(incident, ObligationReopenedV1)
+        assert {str(m.obligation_id) for m in again} == owed
+        alarms = await until(lambda: _alarms(stage, incident, owed))
+        assert {m.reopened for m in alarms} == {1}
         # The customer has mended its server: the same message, to the one that had bounced.
         await desk.post(f"/v1/notifications/{lost['notification_id']}/retry", None)
         again = await until(lambda: stage.smtp.to(SOC)[1:])
         assert again[0].id == mail.id
         await when(desk, incident, SOC, is_in("sent"))
+        board = await desk.get(f"/v1/clock-board?incident_id={incident}&tenant=delta")
+        assert not owed & {row["obligation_id"] for row in board["items"]}  # met, if late
+
+
+async def _alarms(stage: Stage, incident: UUID, owed: set[str]) -> list[ObligationOverdueV1] | None:
+    """Return the alarms of what is owed again, once each of *owed* has one."""
+    told: list[ObligationOverdueV1] = await stage.published(incident, ObligationOverdueV1)
+    found = [one for one in told if one.reopened]
+    return found if {str(one.obligation_id) for one in found} == owed else None
 
 
 async def test_a_recipient_that_is_deferred_for_days_is_given_up(stage: Stage) -> None:

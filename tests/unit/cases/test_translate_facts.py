@@ -1,5 +1,6 @@
 """What escalate and notify tell becomes a fact of the incident, and a duty of its closing."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +71,10 @@ NOTIFY = [
     message(
         no.NotificationUndeliverableV1, 917, notification_id=UUID(int=77), tenant="t2",
         channel="email", contacts=2, given_up_at=NOW,
+    ),
+    message(
+        no.ObligationReopenedV1, 918, **OWED, reason="the notice came back", met_at=NOW,
+        due_at=NOW, state="triggered",
     ),
 ]  # fmt: skip
 
@@ -161,6 +166,32 @@ def test_a_deadline_computed_anew_does_not_undo_what_was_met() -> None:
     finally:
         NOTIFY.remove(again)
     assert incident.obligations == {OBLIGATION: Standing.MET}
+
+
+@pytest.mark.parametrize(
+    ("state", "left", "standing"),
+    [
+        ("triggered", timedelta(hours=1), Standing.TRIGGERED),
+        ("approved", timedelta(0), Standing.OVERDUE),
+        ("undecided", timedelta(0), Standing.UNDECIDED),
+        ("not_required", timedelta(0), Standing.NOT_REQUIRED),
+    ],
+)
+def test_what_was_met_by_a_notice_that_came_back_is_owed_again(
+    state: str, left: timedelta, standing: Standing
+) -> None:
+    back = message(
+        no.ObligationReopenedV1, 992, **OWED, reason="the notice came back", met_at=NOW,
+        due_at=NOW + left, state=state,
+    )  # fmt: skip
+    incident, document, sentences = after(NOTIFY[0], NOTIFY[3], back)
+    assert incident.obligations == {OBLIGATION: standing}
+    # Both facts stay.
+    told = [one["kind"] for one in document["obligations"][0]["told"]]
+    assert told == ["obligation_met", "obligation_reopened"]
+    assert "is not met after all: the notice came back." in sentences[-1]
+    again = NOTIFY[3].model_copy(update={"event_id": UUID(int=993)})
+    assert after(NOTIFY[0], NOTIFY[3], back, again)[0].obligations == {OBLIGATION: Standing.MET}
 
 
 @pytest.mark.parametrize("settled", [no.ObligationMetV1, no.ObligationWaivedV1])

@@ -196,3 +196,17 @@ def test_alarms_at_half_four_fifths_two_hours_and_the_end() -> None:
     assert [level for _, level in short] == ["half", "four_fifths", "overdue"]
     before = AWARE - timedelta(hours=1)
     assert alarms(AWARE, before) == [(before, "overdue")]
+
+
+def test_what_came_back_was_not_submitted_and_can_be_again() -> None:
+    reopen = step(Kind.REOPEN, "system", reason="the notice came back")
+    assert unmet(APPROVED, reopen) == {"wrong_stage"}
+    sent = submit(AWARE + timedelta(hours=3))
+    back = stands(OWED, [*APPROVED, sent, reopen])
+    assert (back.stage, back.submitted_at, back.reference) == (Stage.APPROVED, None, "")
+    # Without draft and approval, as by a notice to a tenant; late the second time.
+    late = submit(DUE + timedelta(hours=1), late_reason="the first came back")
+    assert stands(OWED, [sent, reopen]).stage is Stage.TRIGGERED
+    again = stands(OWED, [sent, reopen, late])
+    assert (again.stage, again.late) == (Stage.SUBMITTED, True)
+    assert stands(OWED, [sent, reopen, late, reopen]).stage is Stage.TRIGGERED
