@@ -8,8 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import text
 
-from services.notify.dispatcher import shown_recipient
 from services.notify.ledger import replay, try_again
+from services.notify.outcomes import shown_recipient
 from services.notify.state import READERS, snapshot
 from shared.auth import Principal, Role, allow
 from shared.clock import rfc3339

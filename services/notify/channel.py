@@ -44,6 +44,7 @@ class DeliveryError(Exception):
     """Not delivered, or not known to be.
 
     ``accepted``: the recipients that it did reach; ``refused``: those that it never will.
+    ``relay_down``: it was not about this message: what all of them go through did not answer.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class DeliveryError(Exception):
         accepted: Mapping[str, str] | None = None,
         refused: Mapping[str, str] | None = None,
         retry_after: float | None = None,
+        relay_down: bool = False,
     ) -> None:
         super().__init__(answer)
         self.answer = answer[:2000]
@@ -63,6 +65,7 @@ class DeliveryError(Exception):
         self.accepted = dict(accepted or {})
         self.refused = dict(refused or {})
         self.retry_after = retry_after
+        self.relay_down = relay_down
 
 
 class Channel(Protocol):

@@ -2,43 +2,40 @@
 
 A crash between the remote's acceptance and our commit sends the same message again under the same
 id: a receiver that knows ids sees it once, and a legal notice is never dropped. That window is
-the one honest limit.
+the one honest limit. It is as wide as there are workers: each waits until its outcome is recorded.
+What they take and what they record goes together, so that a transaction carries many.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from itertools import chain, repeat
-from typing import Any, Literal, cast
-from uuid import UUID
+from typing import Any
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.notify import incidents, ledger
-from services.notify.bounce_book import record, settle
-from services.notify.bounces import Bounce, expired, refusal
+from services.notify import ledger
+from services.notify.breaker import Breaker
 from services.notify.channel import Channel, DeliveryError, Proof
-from services.notify.completion import complete_lists
-from services.notify.correction_text import REASONS
-from services.notify.ledger import Lease
-from services.notify.met_by_notice import meet
+from services.notify.ledger import Lease, Outcome
 from services.notify.obligations.book import ObligationBook
+from services.notify.outcomes import Outcomes
 from services.notify.schedule import delay_after
+from services.notify.together import Together
 from shared.clock import Clock
-from shared.cloudevents import outgoing
-from shared.contracts.base import Contract
-from shared.contracts.notify import NotificationCorrectedV1, NotificationSentV1
 from shared.db import is_transient
-from shared.ids import derived_id, jitter
-from shared.outbox import enqueue
+from shared.ids import jitter
 
-__all__ = ["Dispatcher", "shown_recipient"]
+__all__ = ["Dispatcher"]
 
 log = structlog.get_logger()
 _attempts = Counter("tocsin_notify_attempts_total", "Attempts to notify", ["channel", "outcome"])
+_paused = Gauge(
+    "tocsin_notify_relay_paused", "1 while a relay does not answer and is left alone", ["channel"]
+)
 
 _RECORD_DELAYS = (0.2, 1.0, 2.0)  # while the database is away
 SEEN_THROUGH = 4.0  # seconds that a message on its way has when the service stops
@@ -58,152 +55,109 @@ class Dispatcher:
     ) -> None:
         self._engine, self._channels, self._clock = engine, channels, clock
         self._lease = timedelta(seconds=lease_seconds)
-        self._book, self._on_outgoing = book, on_outgoing
+        self._on_outgoing = on_outgoing
+        self._relays = {channel: Breaker() for channel in channels}
+        self._next = Together(self._take)
+        self._record = Together(Outcomes(engine, clock, book).write)
 
     async def dispatch_once(self) -> int:
         """Send the notification that has been due for longest; return 0 when none is."""
-        async with self._engine.begin() as connection:
-            lease = await ledger.take(connection, self._clock(), self._lease)
+        lease = await self._next(None)
         if lease is None:
             return 0
         await _see_through(self._attempt(lease))
         return 1
 
+    async def _take(self, asked: Sequence[None]) -> list[Lease | None]:
+        """Return a lease for each who asked, as far as there are any."""
+        now = self._clock()
+        found: list[Lease] = []
+        async with self._engine.begin() as connection:
+            room = {name: relay.room(len(asked), now) for name, relay in self._relays.items()}
+            probed = [name for name, most in room.items() if 0 < most < len(asked)]
+            free = [name for name, most in room.items() if most == len(asked)]
+            for channels, most in (*(([name], 1) for name in probed), (free, len(asked))):
+                if channels and (left := min(most, len(asked) - len(found))):
+                    found += await ledger.take(
+                        connection, now, self._lease, channels=channels, most=left
+                    )
+        for name in {lease.channel for lease in found}:
+            self._relays[name].taken(now)
+        return [*found, *[None] * (len(asked) - len(found))]
+
     async def _attempt(self, lease: Lease) -> None:
         try:
-            outcome: Proof | DeliveryError = await self._channels[lease.channel].send(
+            answer: Proof | DeliveryError = await self._channels[lease.channel].send(
                 lease.notification
             )
         except DeliveryError as error:
-            outcome = error
+            answer = error
         except Exception as error:
             # A bug of ours is the tenant's loss unless it is treated like any other failure.
             log.exception("channel failed", notification=str(lease.notification.id))
-            outcome = DeliveryError(f"{type(error).__name__}: {error}", retryable=True)
-        if isinstance(outcome, Proof):
-            proof = outcome
-            await self._persist(lease, lambda: self._record_sent(lease, proof))
-        else:
-            failure = outcome
-            await self._persist(lease, lambda: self._record_failed(lease, failure))
+            answer = DeliveryError(f"{type(error).__name__}: {error}", retryable=True)
+        self._heard(lease, answer)
+        outcome = Outcome(lease=lease, answer=answer, wait=_wait(lease, answer))
+        await self._persist(outcome)
+        self._on_outgoing()
+        self._tell(outcome)
 
-    async def _persist(self, lease: Lease, record: Callable[[], Awaitable[None]]) -> None:
+    def _heard(self, lease: Lease, answer: Proof | DeliveryError) -> None:
+        """Leave a relay alone that does not answer, until one message finds it answering."""
+        relay = self._relays[lease.channel]
+        if isinstance(answer, Proof) or not answer.relay_down:
+            if relay.answered():
+                log.info("relay answers again", channel=lease.channel)
+                _paused.labels(lease.channel).set(0)
+        elif relay.failed(lease.begun, self._clock()):
+            log.error(
+                "relay does not answer",
+                channel=lease.channel,
+                failures=relay.failures,
+                pause=relay.pause.total_seconds(),
+                answer=answer.answer,
+            )
+            _paused.labels(lease.channel).set(1)
+
+    async def _persist(self, outcome: Outcome) -> None:
         """Record the outcome, for as long as it is ours to record: what is not is sent again."""
         for delay in chain(_RECORD_DELAYS, repeat(_RECORD_DELAYS[-1])):
             try:
-                await record()
+                await self._record(outcome)
             except Exception as error:
                 end = self._clock() + timedelta(seconds=delay)
-                if not is_transient(error) or end >= lease.until:
+                if not is_transient(error) or end >= outcome.lease.until:
                     raise
             else:
                 return
             await asyncio.sleep(delay)
 
-    async def _record_sent(self, lease: Lease, proof: Proof) -> None:
-        now = self._clock()
-        async with self._engine.begin() as connection:
-            incident = await incidents.lock(connection, lease.notification.incident_id)
-            if await ledger.finish_sent(connection, lease, proof, now):
-                done = await complete_lists(connection, lease.notification.incident_id, now)
-                told: list[Contract] = [self._sent(lease, proof), *done]
-                if lease.supersedes is not None:
-                    told.append(_corrected(lease, lease.supersedes, now))
-                else:
-                    one = lease.notification
-                    last = {one.tenant: f"{lease.channel} {one.id}"}
-                    told += await meet(connection, one.incident_id, last, now)
-                if done and incident is not None:  # the customers' own clocks start now
-                    told += await self._book.evaluate(connection, incident, now)
-                # Last: a message to the alternates keeps nothing open that is done.
-                await record(connection, _refusals(lease, proof.refused), now, self._book)
-                await enqueue(connection, [outgoing(c, source="notify") for c in told])
-        _attempts.labels(lease.channel, "sent").inc()
-        self._on_outgoing()
-
-    def _sent(self, lease: Lease, proof: Proof) -> NotificationSentV1:
-        notification = lease.notification
-        at = self._clock()
-        lost = {*notification.refused, *proof.refused}
-        reached = [to for to in notification.recipients if to not in lost]
-        return NotificationSentV1(
-            event_id=derived_id("notification-sent", notification.id),
-            occurred_at=at,
-            notification_id=notification.id,
-            incident_id=notification.incident_id,
-            tenant=notification.tenant,
-            channel=cast(Literal["email", "webhook"], lease.channel),
-            recipient=", ".join(map(shown_recipient, reached)),
-            attempt=lease.attempt,
-            sent_at=at,
-            proof=ledger.storable(proof.answer),
-        )
-
-    async def _record_failed(self, lease: Lease, error: DeliveryError) -> None:
-        now = self._clock()
-        wait = delay_after(lease.channel, lease.attempt) if error.retryable else None
-        again = None
-        if wait is not None:
-            # Jitter may shorten our own schedule, never the time that the receiver asked for.
-            seconds = max(jitter(wait.total_seconds()), error.retry_after or 0.0)
-            again = now + timedelta(seconds=seconds)
-        async with self._engine.begin() as connection:
-            await incidents.lock(connection, lease.notification.incident_id)
-            if await ledger.finish_failed(connection, lease, error, now, again):
-                await record(connection, _lost(lease, error, final=again is None), now, self._book)
-                if again is None:
-                    await settle(connection, lease.notification.id, now, self._book)
-        self._on_outgoing()
-        _attempts.labels(lease.channel, "failed" if again is None else "retry").inc()
+    def _tell(self, outcome: Outcome) -> None:
+        lease, answer, wait = outcome.lease, outcome.answer, outcome.wait
+        if isinstance(answer, Proof):
+            _attempts.labels(lease.channel, "sent").inc()
+            return
+        _attempts.labels(lease.channel, "failed" if wait is None else "retry").inc()
         log.warning(
             "not delivered",
             notification=str(lease.notification.id),
             channel=lease.channel,
             attempt=lease.attempt,
-            answer=error.answer,
-            again=again and again.isoformat(),
+            answer=answer.answer,
+            again=wait and (self._clock() + wait).isoformat(),
         )
 
 
-def _refusals(lease: Lease, refused: Mapping[str, str]) -> list[Bounce]:
-    return [refusal(lease.notification.id, to, reply) for to, reply in refused.items()]
-
-
-def _lost(lease: Lease, error: DeliveryError, *, final: bool) -> list[Bounce]:
-    """Return the recipients that this attempt was the last for."""
-    found = _refusals(lease, error.refused)
-    if lease.channel != "email" or not final:
-        return found
-    one = lease.notification
-    known = {*one.accepted, *one.refused, *error.accepted, *error.refused}
-    return found + [
-        expired(one.id, to, error.recipients.get(to, error.answer))
-        for to in one.recipients
-        if to not in known
-    ]
-
-
-def _corrected(lease: Lease, supersedes: UUID, at: datetime) -> NotificationCorrectedV1:
-    notification = lease.notification
-    return NotificationCorrectedV1(
-        event_id=derived_id("notification-corrected", notification.id),
-        occurred_at=at,
-        notification_id=notification.id,
-        supersedes=supersedes,
-        incident_id=notification.incident_id,
-        tenant=notification.tenant,
-        reason=REASONS[lease.why or "content"],
-        sent_at=at,
-    )
-
-
-def shown_recipient(recipient: str) -> str:
-    """Return *recipient* as it may be told to others: of a URL only where it leads.
-
-    Some endpoints carry their key in the path.
-    """
-    scheme, separator, rest = recipient.partition("://")
-    return f"{scheme}://{rest.split('/')[0].split('?')[0]}" if separator else recipient
+def _wait(lease: Lease, answer: Proof | DeliveryError) -> timedelta | None:
+    """Return how long what was not delivered waits; None: it is not tried again by itself."""
+    if isinstance(answer, Proof) or not answer.retryable:
+        return None
+    # What the relay did not answer is no attempt of the message, which goes on waiting for it.
+    wait = delay_after(lease.channel, 1 if answer.relay_down else lease.attempt)
+    if wait is None:
+        return None
+    # Jitter may shorten our own schedule, never the time that the receiver asked for.
+    return timedelta(seconds=max(jitter(wait.total_seconds()), answer.retry_after or 0.0))
 
 
 async def _see_through(work: Coroutine[Any, Any, None]) -> None:

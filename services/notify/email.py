@@ -51,20 +51,26 @@ class EmailChannel:
         done = {*notification.accepted, *notification.refused}
         waiting = [r for r in notification.recipients if r not in done]
         client = self._client()
+        begun = False  # the mail; what fails before that is not about it
         try:
             async with asyncio.timeout(TOTAL):
                 await client.connect()
-                proof = await self._deliver(client, notification, waiting)
+                message = mail(notification, self._settings.sender)
+                await client.mail(self._return_path(notification, message))
+                begun = True
+                proof = await self._deliver(client, notification, message, waiting)
             # Taken is taken: a server that is slow to say goodbye changes nothing about it.
             with contextlib.suppress(SMTPException, OSError, TimeoutError):
                 await asyncio.wait_for(client.quit(), 2)
             return proof
         except SMTPResponseException as error:
             # A wrong password or a refused STARTTLS is the operator's to mend, not the tenant's.
-            raise DeliveryError(_reply(error), retryable=True) from error
+            raise DeliveryError(_reply(error), retryable=True, relay_down=not begun) from error
         except (SMTPException, OSError, TimeoutError) as error:
             raise DeliveryError(
-                f"{type(error).__name__}: {error or 'no answer in time'}", retryable=True
+                f"{type(error).__name__}: {error or 'no answer in time'}",
+                retryable=True,
+                relay_down=not begun,
             ) from error
         finally:
             client.close()
@@ -83,11 +89,18 @@ class EmailChannel:
             timeout=TIMEOUT,
         )
 
-    async def _deliver(self, client: SMTP, notification: Notification, waiting: list[str]) -> Proof:
-        message = mail(notification, self._settings.sender)
+    def _return_path(self, notification: Notification, message: EmailMessage) -> str:
         back = self._settings.bounce_address
-        sender = message["From"].addresses[0].addr_spec
-        await client.mail(return_path(back, notification.id) if back else sender)
+        sender: str = message["From"].addresses[0].addr_spec
+        return return_path(back, notification.id) if back else sender
+
+    async def _deliver(
+        self,
+        client: SMTP,
+        notification: Notification,
+        message: EmailMessage,
+        waiting: list[str],
+    ) -> Proof:
         taken: list[str] = []
         refused: dict[str, str] = {}
         deferred: dict[str, str] = {}

@@ -31,6 +31,7 @@ _refused = Counter("tocsin_notify_inventory_refused_total", "Inventory files not
 _bad = Gauge("tocsin_notify_inventory_bad", "1 while the inventory file cannot be taken")
 
 KEPT = 2  # old versions held in memory
+MOVES = 5  # revisions of others that a look at the file follows; then the next look does
 
 _DOCUMENT = text("SELECT document FROM inventories WHERE version = :version")
 _NEWEST_DOCUMENT = text(
@@ -85,9 +86,11 @@ class InventoryKeeper:
     async def refresh(self) -> int:
         """Run the newest revision, and make the file the next one if it changed."""
         async with self._turn:
-            await self._follow()
-            await self._read_file()
-            self._run()  # not before: what ran last is not what the file says
+            for _ in range(MOVES):
+                await self._follow()
+                if await self._read_file():
+                    self._run()  # not before: what ran last is not what the file says
+                    break
         return 0
 
     @property
@@ -220,34 +223,36 @@ class InventoryKeeper:
         )
         self._on_change()
 
-    async def _read_file(self) -> None:
+    async def _read_file(self) -> bool:
+        """Make what the file says the newest revision; False when another replica was faster."""
         if self._file is None:
-            return
+            return True
         seen = None
         try:
             state = await asyncio.to_thread(self._file.stat)
             seen = (state.st_mtime_ns, state.st_size, state.st_ino)
             if seen == self._seen:
-                return
+                return True
             draft = await asyncio.to_thread(_read, self._file, state.st_size)
             change = await asyncio.to_thread(apply, self._base, draft, replace=True)
             refuse(change.rejected)
         except OSError as error:
             self._refuse(InventoryError(0, f"{self._file}: {error.strerror}"))
             self._seen = None
-            return
+            return True
         except InventoryError as error:
             self._refuse(error)
             self._seen = seen
-            return
+            return True
         try:
             await self._record(change, "file", self._file.name)
         except MovedOnError:
-            return  # another replica was faster: the next look compares with what it recorded
+            return False  # what it recorded is what this file is to be compared with
         _bad.set(0)
         self.problem, self._seen = None, seen
         hooks = {name: t.contacts.webhook for name, t in change.inventory.tenants.items()}
         self._secrets = {name: h.secret for name, h in hooks.items() if h and h.secret}
+        return True
 
     def _refuse(self, error: InventoryError) -> None:
         if self.problem and (self.problem.line, self.problem.why) == (error.line, error.why):

@@ -1,6 +1,7 @@
 """Leases of notifications and the ledger of attempts: who sends what, and what came of it."""
 
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,50 +12,73 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.channel import DeliveryError, Notification, Proof
 
-__all__ = ["Lease", "finish_failed", "finish_sent", "replay", "take", "try_again", "withdraw"]
+__all__ = ["Lease", "Outcome", "finish", "replay", "storable", "take", "try_again", "withdraw"]
 
 # SKIP LOCKED: two instances never take the same row. A lease that ran out is taken anew, under a
 # higher fence, so that the first holder, if it still lives, cannot write its outcome over ours.
 _TAKE = text(
     """
-    UPDATE notifications SET state = 'sending', fence = fence + 1, attempt = attempt + 1,
-        lease_until = :until
-    WHERE notification_id = (
+    WITH due AS (
         SELECT notification_id FROM notifications
         WHERE ((state = 'pending' AND next_attempt_at <= :now)
             OR (state = 'sending' AND lease_until <= :now))
           -- Legal holds an incident's communication as a whole (I8).
           AND incident_id NOT IN (SELECT incident_id FROM incidents WHERE held)
-        ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING notification_id, incident_id, tenant, channel, recipients, content, created_at,
+          AND channel = ANY(:channels)
+        ORDER BY next_attempt_at LIMIT :n FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE notifications SET state = 'sending', fence = fence + 1, attempt = attempt + 1,
+            lease_until = :until
+        FROM due WHERE notifications.notification_id = due.notification_id
+        RETURNING notifications.*
+    ), begun AS (
+        INSERT INTO attempts (notification_id, fence, attempt, started_at)
+        SELECT notification_id, fence, attempt, :now FROM taken
+    )
+    SELECT notification_id, incident_id, tenant, channel, recipients, content, created_at,
         accepted, fence, attempt, why, supersedes,
         ARRAY(SELECT b.recipient FROM bounces b WHERE b.action = 'failed'
-              AND b.notification_id = notifications.notification_id
-              AND b.round = notifications.round) AS refused
+              AND b.notification_id = taken.notification_id AND b.round = taken.round) AS refused
+    FROM taken ORDER BY next_attempt_at, notification_id
     """
 )
-_BEGIN = text(
-    "INSERT INTO attempts (notification_id, fence, attempt, started_at)"
-    " VALUES (:id, :fence, :attempt, :now)"
-)
+# An outcome that was written and is written again (the commit's answer was lost) stays as it is.
 _END = text(
-    "UPDATE attempts SET finished_at = :now, outcome = :outcome, answer = :answer,"
-    " recipients = :recipients WHERE notification_id = :id AND fence = :fence"
+    """
+    UPDATE attempts a SET finished_at = :now, outcome = o.outcome, answer = o.answer,
+        recipients = o.recipients
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[]), CAST(:outcomes AS text[]),
+        CAST(:answers AS text[]), CAST(:recipients AS text[]))
+        AS o (id, fence, outcome, answer, recipients)
+    WHERE a.notification_id = o.id AND a.fence = o.fence AND a.finished_at IS NULL
+    """
 )
 _SENT = text(
-    # A mail is sent again only after it came back: then it is now that the tenant is told.
-    "UPDATE notifications SET state = 'sent', proof = :answer, sent_at ="
-    " CASE channel WHEN 'webhook' THEN coalesce(sent_at, :now) ELSE :now END,"
-    " last_error = NULL, lease_until = NULL WHERE notification_id = :id"
-    " AND fence = :fence AND state = 'sending'"
+    """
+    UPDATE notifications n SET state = 'sent', proof = o.answer, last_error = NULL,
+        lease_until = NULL,
+        -- A mail is sent again only after it came back: then it is now that the tenant is told.
+        sent_at = CASE channel WHEN 'webhook' THEN coalesce(sent_at, :now) ELSE :now END
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[]), CAST(:answers AS text[]))
+        AS o (id, fence, answer)
+    WHERE n.notification_id = o.id AND n.fence = o.fence AND n.state = 'sending'
+    RETURNING n.notification_id
+    """
 )
 _NOT_SENT = text(
-    # A notice that was on its way when the verdict fell is not tried again.
-    "UPDATE notifications SET state = CASE WHEN kind = 'notice' AND EXISTS (SELECT 1 FROM incidents"
-    " i WHERE i.incident_id = notifications.incident_id AND i.state IN ('dismissed', 'retracted'))"
-    " THEN 'withdrawn' ELSE :state END, next_attempt_at = :next, last_error = :answer,"
-    " lease_until = NULL, accepted = :accepted"
-    " WHERE notification_id = :id AND fence = :fence AND state = 'sending'"
+    """
+    UPDATE notifications n SET next_attempt_at = o.next, last_error = o.answer, lease_until = NULL,
+        accepted = o.accepted, attempt = n.attempt - o.spared,
+        -- A notice that was on its way when the verdict fell is not tried again.
+        state = CASE WHEN n.kind = 'notice' AND EXISTS (SELECT 1 FROM incidents i
+            WHERE i.incident_id = n.incident_id AND i.state IN ('dismissed', 'retracted'))
+            THEN 'withdrawn' ELSE o.state END
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[]), CAST(:answers AS text[]),
+        CAST(:states AS text[]), CAST(:nexts AS timestamptz[]), CAST(:accepted AS text[]),
+        CAST(:spared AS integer[])) AS o (id, fence, answer, state, next, accepted, spared)
+    WHERE n.notification_id = o.id AND n.fence = o.fence AND n.state = 'sending'
+    RETURNING n.notification_id
+    """
 )
 # A new round: what was refused or came back is asked again; what was only deferred was accepted.
 _AGAIN = text(
@@ -86,21 +110,40 @@ class Lease:
     channel: str
     fence: int
     attempt: int
+    begun: datetime
     until: datetime
     why: str | None = None
     supersedes: UUID | None = None
 
 
-async def take(connection: AsyncConnection, now: datetime, length: timedelta) -> Lease | None:
-    """Return a lease on one due notification, with its attempt begun in the ledger; or None."""
-    until = now + length
-    row = (await connection.execute(_TAKE, {"now": now, "until": until})).one_or_none()
-    if row is None:
-        return None
-    await connection.execute(
-        _BEGIN,
-        {"id": row.notification_id, "fence": row.fence, "attempt": row.attempt, "now": now},
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an attempt; a failed one is repeated after ``wait`` (None: not by itself)."""
+
+    lease: Lease
+    answer: Proof | DeliveryError
+    wait: timedelta | None = None
+
+    @property
+    def id(self) -> UUID:
+        return self.lease.notification.id
+
+
+async def take(
+    connection: AsyncConnection,
+    now: datetime,
+    length: timedelta,
+    *,
+    channels: Collection[str],
+    most: int,
+) -> list[Lease]:
+    """Return leases on up to *most* due notifications, their attempts begun in the ledger."""
+    values = {"now": now, "until": now + length, "channels": list(channels), "n": most}
+    rows = (await connection.execute(_TAKE, values)).all()
+    return [_lease(row, now, now + length) for row in rows]
+
+
+def _lease(row: Any, now: datetime, until: datetime) -> Lease:
     recipients, content = json.loads(row.recipients), json.loads(row.content)
     notification = Notification(
         id=row.notification_id,
@@ -120,48 +163,69 @@ async def take(connection: AsyncConnection, now: datetime, length: timedelta) ->
         channel=row.channel,
         fence=row.fence,
         attempt=row.attempt,
+        begun=now,
         until=until,
         why=row.why,
         supersedes=row.supersedes,
     )
 
 
-async def finish_sent(
-    connection: AsyncConnection, lease: Lease, proof: Proof, now: datetime
-) -> bool:
-    """Record that it was sent; False (and noted) when somebody else holds a newer lease."""
-    values = _values(lease, proof.answer, now)
-    done = await connection.execute(_SENT, values)
-    ours = done.rowcount == 1
-    outcome = "sent" if ours else "overtaken"
-    await _end(connection, values, outcome, proof.recipients)
-    return ours
+async def finish(
+    connection: AsyncConnection, outcomes: Sequence[Outcome], now: datetime
+) -> set[UUID]:
+    """Record *outcomes*; return those notifications that nobody holds a newer lease on.
 
-
-async def finish_failed(
-    connection: AsyncConnection,
-    lease: Lease,
-    error: DeliveryError,
-    now: datetime,
-    next_attempt_at: datetime | None,
-) -> bool:
-    """Record why it was not sent, and when it is tried again (None: not by itself)."""
-    accepted = {**lease.notification.accepted, **error.accepted}
-    values = _values(lease, error.answer, now)
-    state = "failed" if next_attempt_at is None else "pending"
-    done = await connection.execute(
-        _NOT_SENT,
+    Of the others it is noted that they were overtaken.
+    """
+    sent = [one for one in outcomes if isinstance(one.answer, Proof)]
+    failed = [one for one in outcomes if isinstance(one.answer, DeliveryError)]
+    ours: set[UUID] = set()
+    if sent:
+        rows = await connection.execute(_SENT, {**_columns(sent), "now": now})
+        ours |= set(rows.scalars())
+    if failed:
+        rows = await connection.execute(_NOT_SENT, {**_columns(failed), **_later(failed, now)})
+        ours |= set(rows.scalars())
+    await connection.execute(
+        _END,
         {
-            **values,
-            "state": state,
-            "next": next_attempt_at or now,
-            "accepted": json.dumps(accepted),
+            **_columns(outcomes),
+            "now": now,
+            "outcomes": [_word(one) if one.id in ours else "overtaken" for one in outcomes],
+            "recipients": [json.dumps(dict(one.answer.recipients)) for one in outcomes],
         },
     )
-    ours = done.rowcount == 1
-    outcome = ("failed" if next_attempt_at is None else "retry") if ours else "overtaken"
-    await _end(connection, values, outcome, error.recipients)
     return ours
+
+
+def _columns(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    return {
+        "ids": [one.id for one in outcomes],
+        "fences": [one.lease.fence for one in outcomes],
+        "answers": [storable(one.answer.answer) for one in outcomes],
+    }
+
+
+def _later(failed: Sequence[Outcome], now: datetime) -> dict[str, Any]:
+    accepted, spared = [], []
+    for one in failed:
+        error = one.answer
+        if isinstance(error, DeliveryError):
+            reached = {**one.lease.notification.accepted, **error.accepted}
+            accepted.append(json.dumps(reached))
+            spared.append(int(error.relay_down))
+    return {
+        "states": ["failed" if one.wait is None else "pending" for one in failed],
+        "nexts": [now + (one.wait or timedelta()) for one in failed],
+        "accepted": accepted,
+        "spared": spared,
+    }
+
+
+def _word(one: Outcome) -> str:
+    if isinstance(one.answer, Proof):
+        return "sent"
+    return "failed" if one.wait is None else "retry"
 
 
 async def try_again(connection: AsyncConnection, notification_id: UUID, now: datetime) -> bool:
@@ -187,15 +251,3 @@ async def withdraw(connection: AsyncConnection, incident_id: UUID) -> int:
 def storable(answer: str) -> str:
     """Return what a remote answered as text that can be stored: no NUL, no half surrogates."""
     return answer.encode("utf-8", "replace").decode().replace("\x00", " ")
-
-
-def _values(lease: Lease, answer: str, now: datetime) -> dict[str, Any]:
-    words = storable(answer)
-    return {"id": lease.notification.id, "fence": lease.fence, "answer": words, "now": now}
-
-
-async def _end(
-    connection: AsyncConnection, values: dict[str, Any], outcome: str, recipients: Any
-) -> None:
-    document = json.dumps(dict(recipients))
-    await connection.execute(_END, {**values, "outcome": outcome, "recipients": document})

@@ -64,6 +64,29 @@ async def test_a_mail_server_that_is_down_is_tried_again_and_told_once(stage: St
             await until(lambda: stage.published(incident, CustomersNotifiedV1))
 
 
+async def test_a_relay_that_is_away_is_left_alone_and_nothing_is_lost(stage: Stage) -> None:
+    async with smtp_sink() as gone:
+        pass  # the port is known, nobody listens
+    async with stage.running(smtp_port=gone.port) as desk:
+
+        async def is_paused(value: str) -> bool:
+            stage.clock.wind(seconds=10)  # past the pause between two attempts
+            said = (await desk.client.get("/metrics")).text
+            return f'tocsin_notify_relay_paused{{channel="email"}} {value}' in said
+
+        incident = await approved(stage, desk, "m1", "m2", "m3")
+        await until(lambda: is_paused("1.0"))
+        waiting = (await desk.notifications(incident)).values()
+        assert {n["state"] for n in waiting if n["channel"] == "email"} <= {"pending", "sending"}
+        async with smtp_sink(gone) as back:
+            await until(lambda: is_paused("0.0"))
+            stage.clock.wind(minutes=10)
+            sent = await desk.all_are(incident, "sent")
+            assert len(back.mails) == 3
+        # What the relay did not answer was no attempt of a mail: it used none of them up.
+        assert [n["attempts"][-1]["attempt"] for n in sent.values()] == [1] * 5
+
+
 async def test_accepted_but_not_recorded_is_sent_again_under_the_same_id(stage: Stage) -> None:
     """§2.6 row 19: the receiver took it, and we died before we could write so."""
     stage.hooks.gate = asyncio.Event()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.notify.dispatcher import shown_recipient
+from services.notify.outcomes import shown_recipient
 
 pytestmark = pytest.mark.unit
 
