@@ -87,7 +87,7 @@ def _spawn_into(
         return spawn(argv, log=file, user=user, cwd=cwd, extra=extra)
 
 
-async def until(holds: Callable[[], bool], limit: float) -> bool:
+async def until(holds: Callable[[], bool], limit: float = 60.0) -> bool:
     """Wait until `holds()`; False when the limit passes first."""
     give_up = time.monotonic() + limit
     while not holds():
