@@ -76,7 +76,7 @@ def _reasons(console: Console, found: dict[str, Any]) -> None:
 
 
 def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text)
 
 
 def _inputs(path: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
 from services.detect.rules.model import Level
 from shared.errors import UserError
@@ -20,6 +19,7 @@ from tocsin.home import DEFAULT_HOME
 from tocsin.oncall import app as oncall_app
 from tocsin.reports import app as reports_app
 from tocsin.scan.form import Form
+from tocsin.terminal import Terminal
 
 __all__ = ["app", "main"]
 
@@ -32,8 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-console = Console()
-stderr = Console(stderr=True)
+console = Terminal()
+stderr = Terminal(stderr=True)
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="TOCSIN_HOME", help="Directory of the platform's data.")
@@ -56,7 +56,7 @@ def main() -> None:
         sentence = next(iter(str(error).splitlines()), "") or type(error).__name__
         if not isinstance(error, UserError | OSError):
             sentence += " (TOCSIN_DEBUG=1 shows where)"
-        stderr.print(f"tocsin: {sentence}", style="red", markup=False, soft_wrap=True)
+        stderr.print(f"tocsin: {sentence}", style="red")
         sys.exit(1)
 
 
@@ -89,7 +89,7 @@ def up(
         database_url=os.environ.get("TOCSIN_DATABASE_URL"),
         nats_url=os.environ.get("TOCSIN_NATS_URL"),
         environment={**_rules(rules), **_inventory(home, inventory), **_doors(home)},
-        say=lambda line: console.print(f"[dim]{line}[/]", highlight=False),
+        say=lambda line: console.print(line, style="dim"),
     )
     _run(run_up(options, console))
 
@@ -511,7 +511,7 @@ def verify(
         pinned = checkpoint.read_text(encoding="utf-8") if checkpoint else None
         store = evidence_of(place) if evidence else None
         outcome = _run(verify_database(url, read_key(key, place), pinned, store))
-    console.print(outcome.sentence, style=None if outcome.code == 0 else "red", markup=False)
+    console.print(outcome.sentence, style=None if outcome.code == 0 else "red")
     sys.exit(outcome.code)
 
 
@@ -629,7 +629,7 @@ def cases_rebuild(
 
     place = Home(home)
     outcome = _run(rebuild(database_url or _admin_url(place), keks_of(place)))
-    console.print(outcome.sentence, style=None if outcome.code == 0 else "red", markup=False)
+    console.print(outcome.sentence, style=None if outcome.code == 0 else "red")
     sys.exit(outcome.code)
 
 
@@ -728,7 +728,7 @@ def cases_rotate_log_key(
     place = Home(home)
     url = database_url or _admin_url(place)
     new = _run(rotate_log_key(url, log_origin(), key_file or log_key_of(place)))
-    console.print(f"restart cases; publish the new key: {new}", markup=False, soft_wrap=True)
+    console.print(f"restart cases; publish the new key: {new}")
 
 
 @app.command()
@@ -739,11 +739,10 @@ def doctor(home: HomeOption = DEFAULT_HOME) -> None:
 
     failures = 0
     for check in _run(diagnose(Home(home))):
-        console.print(
-            f"[{'green' if check.ok else 'red'}]{'ok ' if check.ok else 'BAD'}[/] {check.name}: "
-            f"{check.found}" + ("" if check.ok else f"\n      fix: {check.fix}"),
-            highlight=False,
-        )
+        console.print("ok " if check.ok else "BAD", style="green" if check.ok else "red", end=" ")
+        console.print(f"{check.name}: {check.found}")
+        if not check.ok:
+            console.print(f"      fix: {check.fix}")
         failures += not check.ok
     if failures:
         raise CommandError(f"{failures} checks failed")

@@ -51,10 +51,10 @@ def show(
     for one, name in zip(shown, names, strict=True):
         due = f"{one.due_at:%Y-%m-%d %H:%M:%S}Z"
         line = f"{due}  {_left(one, now):>20}  {name:<{width}}  {_state(one)}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line)
         if explain:
             for step in (*one.basis.split("; "), *map(_judged, one.trigger)):
-                console.print(f"    {step}", style="dim", markup=False, soft_wrap=True)
+                console.print(f"    {step}", style="dim")
     if not shown:
         console.print("nothing is owed")
     if hidden := len(found) - len(shown):

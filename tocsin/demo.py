@@ -89,7 +89,7 @@ async def _play(
     console.print(
         f"[green]✔[/] PostgreSQL, NATS and five services are up "
         f"[dim]({time.monotonic() - started:.1f} s)[/]",
-        highlight=False,
+        markup=True,
     )
     client = await exits.enter_async_context(httpx.AsyncClient(timeout=30, trust_env=False))
     cast = await _cast(stage, client)
@@ -101,7 +101,7 @@ async def _play(
         timings[name] = round(time.monotonic() - begun, 2)
         console.print(
             f"[green]✔[/] [bold]{name:<12}[/] {line} [dim]({timings[name]:.1f} s)[/]",
-            highlight=False,
+            markup=True,
         )
     summary = _summary(stage, story.outcome, timings, time.monotonic() - started)
     _show(console, stage, story.outcome, summary)
@@ -117,7 +117,7 @@ async def _set(exits: AsyncExitStack, folder: Path, console: Console) -> _Stage:
 
     def on_event(event: Event) -> None:
         if event.state in {State.EXITED, State.FAILING}:
-            console.print(f"{event.name} {event.state}: {event.last_line[:300]}", markup=False)
+            console.print(f"{event.name} {event.state}: {event.last_line[:300]}")
 
     options = StackOptions(
         root=folder / "platform",
@@ -231,8 +231,7 @@ def _show(console: Console, stage: _Stage, outcome: Outcome, summary: dict[str, 
     console.print(Panel(history, title=f"{number}: its history", title_align="left"), markup=False)
     console.print(
         f"{summary['seconds']['total']:.1f} s in all, "
-        f"{summary['resident_mib']['proportional']:.0f} MiB of memory",
-        highlight=False,
+        f"{summary['resident_mib']['proportional']:.0f} MiB of memory"
     )
 
 
@@ -243,6 +242,4 @@ def _show_where(console: Console, stage: _Stage) -> None:
         f"\n  TOKEN={token}\n"
         f'  curl -H "Authorization: Bearer $TOKEN" {stage.stack.urls["cases"]}/v1/incidents\n'
         f"\nStill running; Ctrl-C stops everything and removes it. Next: tocsin up",
-        highlight=False,
-        soft_wrap=True,
     )

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from shared.errors import UserError
 from shared.identity import Role
 from tocsin.home import DEFAULT_HOME, Home
 from tocsin.service_client import checked, client_for
+from tocsin.terminal import Terminal
 
 __all__ = ["app"]
 
 app = typer.Typer(help="On call: who, gaps, coverage, overrides, calendars.", no_args_is_help=True)
-console = Console()
+console = Terminal()
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="TOCSIN_HOME", help="Directory of the platform's data.")

@@ -23,11 +23,11 @@ def test(places: Sequence[Path], report: Path | None, console: Console) -> int:
     run = run_tests(_directories(places))
     for case in run.cases:
         if not case.passed:
-            console.print(
-                f"[red]FAILED[/] {case.file}: {case.name}: {case.detail}", highlight=False
-            )
+            console.print("FAILED", style="red", end=" ")
+            console.print(f"{case.file}: {case.name}: {case.detail}")
     for error in run.report.errors:
-        console.print(f"[red]REJECTED[/] {error}", highlight=False)
+        console.print("REJECTED", style="red", end=" ")
+        console.print(str(error))
     if report is not None:
         report.write_bytes(junit(run))
     failed = sum(not case.passed for case in run.cases)
@@ -43,9 +43,9 @@ def check(places: Sequence[Path], console: Console) -> int:
     report = load_rules(_places(places))
     for error in (*report.errors, *report.skipped):
         kind = "skipped" if error.unsupported else "rejected"
-        console.print(f"{kind}: {error}", highlight=False, soft_wrap=True)
+        console.print(f"{kind}: {error}")
     for warning in report.warnings:
-        console.print(f"warning: {warning}", highlight=False, soft_wrap=True)
+        console.print(f"warning: {warning}")
     filters = f", {len(report.filters)} filters" if report.filters else ""
     console.print(
         f"{report.documents} documents in {report.files} files: {len(report.rules)} rules and"
@@ -68,7 +68,7 @@ def coverage(
         f"{len(found.techniques)} techniques; {len(found.untagged)} rules without a technique"
     )
     if found.tactics_missing:
-        console.print(f"no rule for: {', '.join(found.tactics_missing)}", soft_wrap=True)
+        console.print(f"no rule for: {', '.join(found.tactics_missing)}")
     if layer is not None:
         layer.write_bytes(
             orjson.dumps(navigator_layer(found, "Tocsin"), option=orjson.OPT_INDENT_2)

@@ -56,7 +56,7 @@ async def import_rules(
     for found in (each for path in _files(places) for each in rule_texts(path)):
         if isinstance(found, RuleError):
             refused += 1
-            console.print(f"refused: {found}", highlight=False, soft_wrap=True)
+            console.print(f"refused: {found}")
             continue
         path, text = found
         body = {"text": text, "origin": origin, "reason": reason}
@@ -67,7 +67,7 @@ async def import_rules(
             passed += 1
         elif answer.status_code == 422:
             refused += 1
-            console.print(f"refused: {path}: {_sentence(answer)}", highlight=False, soft_wrap=True)
+            console.print(f"refused: {path}: {_sentence(answer)}")
         else:
             raise UserError(_sentence(answer))
     console.print(f"{done} proposed, {passed} known already, {refused} refused")
@@ -87,7 +87,7 @@ async def backtest(
         if found and found["replay_id"] == asked["replay_id"]:
             console.print(_outcome(found))
             for event in found["samples"]:
-                console.print(f"  {event}", highlight=False)
+                console.print(f"  {event}")
             return 0
         await asyncio.sleep(LOOK_SECONDS)
     raise UserError(f"the back-test {asked['replay_id']} has not ended within an hour")

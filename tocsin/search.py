@@ -72,7 +72,7 @@ def show_events(
         table.add_row(event["time"], event["source_id"], _printable(event["raw"]))
     if count:
         console.print(table, markup=False)
-    console.print(f"{count} events", markup=False)
+    console.print(f"{count} events")
     return count
 
 
@@ -95,8 +95,8 @@ def show_histogram(
     most = max((bucket["count"] for bucket in buckets), default=0) or 1
     for bucket in buckets:
         bar = "█" * round(bucket["count"] / most * BAR)
-        console.print(f"{bucket['from'][:19]}Z {bucket['count']:>10,} {bar}", markup=False)
-    console.print(f"{found['all']['count']:,} events", markup=False)
+        console.print(f"{bucket['from'][:19]}Z {bucket['count']:>10,} {bar}")
+    console.print(f"{found['all']['count']:,} events")
 
 
 def export(client: httpx.Client, question: Question, limit: int | None, target: Path) -> str:

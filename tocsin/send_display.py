@@ -37,9 +37,7 @@ class Waits:
         now = time.monotonic()
         if problem != self._told[0] or now - self._told[1] >= REMIND_SECONDS:
             self._told = (problem, now)
-            self._console.print(
-                f"waiting: {problem.rstrip('.')}; will repeat", style="yellow", markup=False
-            )
+            self._console.print(f"waiting: {problem.rstrip('.')}; will repeat", style="yellow")
 
 
 class _Lines:
@@ -55,9 +53,7 @@ class _Lines:
             return
         self._told = now
         share = f" {100 * position // self._size} %," if self._size else ""
-        self._console.print(
-            f"{self._name}:{share} {events:,} events, {rate:,.0f}/s", highlight=False, markup=False
-        )
+        self._console.print(f"{self._name}:{share} {events:,} events, {rate:,.0f}/s")
 
 
 async def send_files(
@@ -73,7 +69,7 @@ async def send_files(
     total = Sent()
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TextColumn("{task.fields[events]:,} events"),
@@ -114,7 +110,8 @@ async def send_files(
                     )
                 except (ReadingError, SendError, OSError) as error:
                     failed += 1
-                    progress.console.print(f"{path}: {error}", style="red", markup=False)
+                    said = error.strerror if isinstance(error, OSError) else error
+                    progress.console.print(f"{path}: {said}", style="red")
                     continue
                 total.accepted += sent.accepted
                 total.duplicates += sent.duplicates
@@ -123,6 +120,5 @@ async def send_files(
         f"{total.accepted:,} events accepted"
         + (f", {total.duplicates:,} known already" if total.duplicates else "")
         + (f", {total.quarantined:,} in quarantine" if total.quarantined else ""),
-        highlight=False,
     )
     return failed

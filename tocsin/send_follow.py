@@ -91,7 +91,6 @@ async def follow_files(
         console.print(
             f"{sent.accepted:,} events accepted, {sent.duplicates:,} known already;"
             " the same command goes on from here",
-            highlight=False,
         )
         for result in results:
             if isinstance(result, Exception):
@@ -105,4 +104,4 @@ async def _tell(sent: Sent, console: Console) -> None:
         await asyncio.sleep(TELL_SECONDS)
         rate = (sent.accepted - before) / TELL_SECONDS
         before = sent.accepted
-        console.print(f"{sent.accepted:,} events accepted, {rate:,.0f}/s", highlight=False)
+        console.print(f"{sent.accepted:,} events accepted, {rate:,.0f}/s")

@@ -62,7 +62,7 @@ async def run_up(options: StackOptions, console: Console) -> None:
     def on_event(event: Event) -> None:
         if event.state in _WORTH_SAYING:
             said = f": {event.last_line[:300]}" if event.last_line else ""
-            console.print(f"{event.name} {event.state}{said}", markup=False, style="yellow")
+            console.print(f"{event.name} {event.state}{said}", style="yellow")
 
     stopping = asyncio.ensure_future(until_stopped())
     starting = asyncio.ensure_future(_start(options, on_event, console))
@@ -90,7 +90,5 @@ async def _start(options: StackOptions, on_event: object, console: Console) -> S
         f"send logs:  {command('send', options.root)} FILE…\n"
         f"a token:    {command('token', options.root)} alice --role security_response\n"
         "stop:       Ctrl-C",
-        highlight=False,
-        soft_wrap=True,
     )
     return stack

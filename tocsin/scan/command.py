@@ -22,6 +22,7 @@ from tocsin.scan.form import Form
 from tocsin.scan.html import Report
 from tocsin.scan.parts import files_of
 from tocsin.scan.run import Found, Options, Summary, load, scan
+from tocsin.terminal import Terminal
 
 __all__ = ["run"]
 
@@ -38,7 +39,7 @@ def run(options: Options, form: Form, output: Path | None, clock: Clock, stderr:
         said += f" ({len(report.errors)} rejected, {len(report.skipped)} skipped)"
     if report.correlations:
         said += f" and {len(report.correlations)} correlations"
-    stderr.print(said, highlight=False)
+    stderr.print(said)
     summary = Summary()
     started = clock()
     sizes = {str(path): path.stat().st_size for path in files if path.is_file()}
@@ -65,13 +66,12 @@ def run(options: Options, form: Form, output: Path | None, clock: Clock, stderr:
                 _write(form, found, file, summary, clock)
     seconds = max((clock() - started).total_seconds(), 0.001)
     for complaint in summary.complaints:
-        stderr.print(complaint, style="yellow", markup=False, soft_wrap=True)
+        stderr.print(complaint, style="yellow")
     stderr.print(
         f"{summary.hits:,} hits in {summary.events:,} events of {summary.files:,} files, "
         f"{seconds:.1f} s"
         + (f"; {summary.broken:,} records could not be read" if summary.broken else "")
         + (f"; {summary.timeless:,} matches without a time" if summary.timeless else ""),
-        highlight=False,
     )
     return 1 if summary.failed else 0
 
@@ -91,7 +91,7 @@ def _write(form: Form, found: Iterator[Found], out: TextIO, summary: Summary, cl
 
 
 def _table(found: Iterator[Found], out: TextIO) -> None:
-    console = Console(file=out, highlight=False)
+    console = Terminal(file=out)
     table = Table("time", "level", "rule", "file", "record", box=None, header_style="bold")
     more = 0
     rules: Counter[tuple[str, str]] = Counter()
