@@ -91,7 +91,7 @@ def _block(matcher: FastMatcher, lines: Sequence[bytes], spent: dict[str, float]
 
 def _steady(lookup: Lookup, fields: Mapping[str, Any]) -> tuple[int, int]:
     raw = tuple(map(fields.get, lookup._columns, repeat(_ABSENT)))
-    key: Any = (raw, tuple(map(type, raw)))
+    key: Any = (*raw, *map(type, raw))
     if lookup._paths:
         key = (key, lookup._path_values(fields))
     try:
@@ -105,8 +105,8 @@ def _steady(lookup: Lookup, fields: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _lively(lookup: Lookup, fields: Mapping[str, Any], last: int) -> int:
-    for name, memo, field in lookup._lively:
-        value = fields.get(name, _ABSENT)
-        bits = memo.get(value) if type(value) is str else None
-        last |= field.bits(fields) if bits is None else bits
+    for name, remembered, of in lookup._lively:
+        value = fields.get(name)
+        bits = remembered(value) if type(value) is str else None
+        last |= of(fields) if bits is None else bits
     return last

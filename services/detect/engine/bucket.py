@@ -1,7 +1,7 @@
 """The rules of one route, asked together, by what was learned of the events that it carries."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -80,7 +80,8 @@ class Bucket:
         self._seen = 0
         self._stride = _SPARSE if learned else 1
         self.learned = learned
-        self.sample: list[dict[str, tuple[Any, ...] | None]] | None = []
+        self._keys = frozenset(_keys(self._names, aliases))
+        self.sample: list[dict[str, Any]] | None = []
         """None while nothing is to be learned."""
         self.lookup = (
             self._made(learned.lively, learned.rarity) if learned else self._made(_LIVELY, guess)
@@ -92,14 +93,14 @@ class Bucket:
         sample = self.sample
         if sample is None or self._seen % self._stride:
             return
-        values = View(fields, self._aliases).values
-        sample.append({name: values[name] for name in self._names})
+        sample.append({key: fields[key] for key in fields.keys() & self._keys})
         if len(sample) == SAMPLE:
             self.sample = None
             self._run(partial(self._relearn, sample))
 
-    def _relearn(self, sample: Sequence[Mapping[str, tuple[Any, ...] | None]]) -> None:
-        learned = Learned(_lively(sample, self._names), _counted(sample, self._literals))
+    def _relearn(self, sample: Sequence[Mapping[str, Any]]) -> None:
+        rows = [View(fields, self._aliases).values for fields in sample]
+        learned = Learned(_lively(rows, self._names), _counted(rows, self._literals))
         self.lookup = self._made(learned.lively, learned.rarity)
         self.learned = learned
         # A burst at the start may tell little of what comes: look once more, over a while.
@@ -109,6 +110,14 @@ class Bucket:
 
     def _made(self, lively: frozenset[str], rarity: Rarity) -> Lookup:
         return Lookup(lay_out(self._rules, lively, rarity), self._aliases)
+
+
+def _keys(names: Iterable[str], aliases: Aliases) -> Iterator[str]:
+    """Yield the keys of an event, at its top, behind which fields of these names are found."""
+    for name in names:
+        for each in (name, *aliases.get(name, ())):
+            yield each
+            yield each.partition(".")[0]
 
 
 def _lively(sample: Sequence[Mapping[str, Any]], names: Sequence[str]) -> frozenset[str]:

@@ -11,6 +11,7 @@ from services.detect.engine.needles import BEGIN, END, Needle, needle_of, shorte
 from services.detect.rules.evaluate import check_test
 from services.detect.rules.fields import View, texts_of
 from services.detect.rules.model import Matches, Test, Text
+from services.detect.rules.regex import Regex, Together
 from services.detect.rules.text import Kind, fold, one_dash
 
 __all__ = ["WINDOW", "FieldIndex", "Values"]
@@ -19,6 +20,9 @@ Values = tuple[Any, ...] | None
 """A field's values as rules read them: None where it is absent."""
 
 WINDOW = 1 << 16
+# Of regular expressions that repeat little, one automaton finds many at once. Others (".{1000,}")
+# would need a state of it for every text.
+_SMALL, _TOGETHER = 130, 256
 
 
 @dataclass(slots=True)
@@ -109,6 +113,8 @@ class _Asked:
     """The same of one text as it is written, if it is a regular expression."""
     effect: _Effect
     shortest: int
+    number: int | None
+    """Its number among those that are searched for together."""
 
 
 class FieldIndex:
@@ -122,16 +128,22 @@ class FieldIndex:
         self._default = 0
         always: dict[Test, _Effect] = {}
         beyond_ascii: dict[Test, _Effect] = {}
+        together: dict[Test, Regex] = {}
         for literal, bit in literals:
             if not literal.positive:
                 self._default |= bit
             for test in literal.tests:
+                if isinstance(test, Matches) and test.regex.size <= _SMALL:
+                    together[test] = test.regex
                 needle = needle_of(test)
                 effect = self._effect(test, needle, always)
                 effect.put(bit, positive=literal.positive)
                 if needle is not None and needle.ascii_only:
                     effect = beyond_ascii.setdefault(test, _Effect())
                     effect.put(bit, positive=literal.positive)
+        chosen = list(together)[:_TOGETHER]
+        self._numbers = {test: number for number, test in enumerate(chosen)}
+        self._together = Together([together[test] for test in chosen]) if chosen else None
         self._always, self._beyond_ascii = self._asked(always), self._asked(beyond_ascii)
         self._plain.close(self._asked)
         self._dashed.close(self._asked)
@@ -151,6 +163,7 @@ class FieldIndex:
                 test.regex.search if isinstance(test, Matches) else None,
                 effect,
                 shortest(test),
+                self._numbers.get(test),
             )
             for test, effect in tests.items()
         ]
@@ -170,11 +183,15 @@ class FieldIndex:
             clears |= effect.clears
             if effect.asked:
                 asked = asked + effect.asked
-        view = None
+        view = found = None
         for each in asked:
             if len(text) < each.shortest:
                 continue
-            if each.search is not None:
+            if self._together is not None and each.number is not None:
+                if found is None:
+                    found = self._together.search(text)
+                holds = each.number in found
+            elif each.search is not None:
                 holds = each.search(text)
             else:
                 view = view or View({self.name: text}, {})

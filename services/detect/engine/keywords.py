@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
-import re2
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 from services.detect.engine.clauses import Literal
 from services.detect.engine.needles import needle_of
@@ -15,10 +16,13 @@ _RUN = re.compile(r"[a-z0-9 _.:\-]+")
 _LETTER = re.compile(r"[a-df-z]")  # without one, it might be a number written otherwise
 # Text that JSON may write in another way, and the two letters that fold to ASCII ones (the Kelvin
 # sign, and I with a dot), are left to the exact search.
-_ELSEWHERE = r"\\u00[2-7]|\\u212a|\\u0130|\xe2\x84\xaa|\xc4\xb0"
+_ELSEWHERE = (
+    *(f"\\u00{digit}".encode() for digit in range(2, 8)), b"\\u212a", b"\\u0130",
+    b"\xe2\x84\xaa", b"\xc4\xb0",
+)  # fmt: skip
 
 
-def prefilter(literals: Iterable[Literal]) -> "re2._Regexp | None":
+def prefilter(literals: Iterable[Literal]) -> BytesAhoCorasick | None:
     """Return what every event's JSON holds that fulfils one of *literals*; None: all may."""
     runs = set()
     for literal in literals:
@@ -26,22 +30,20 @@ def prefilter(literals: Iterable[Literal]) -> "re2._Regexp | None":
             run = _run(test)
             if run is None:
                 return None
-            runs.add(run)
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.case_sensitive = False
-    options.never_capture = True
-    options.log_errors = False
-    pattern = "|".join([_ELSEWHERE, *sorted(re.escape(run) for run in runs)])
-    try:
-        return re2.compile(pattern.encode(), options)
-    except re2.error:
-        return None
+            runs.add(run.encode())
+    return _automaton(frozenset(runs))
 
 
-def may_hold_keyword(filtered: "re2._Regexp | None", text: bytes) -> bool:
+@lru_cache(maxsize=64)
+def _automaton(runs: frozenset[bytes]) -> BytesAhoCorasick:
+    """Return the same for routes that have the same keywords, as most have."""
+    patterns = [*_ELSEWHERE, *sorted(runs)]
+    return BytesAhoCorasick(patterns, matchkind=MatchKind.LeftmostFirst)
+
+
+def may_hold_keyword(filtered: BytesAhoCorasick | None, text: bytes) -> bool:
     """Return False only if no keyword behind *filtered* stands in the event of *text*."""
-    return filtered is None or filtered.search(text) is not None
+    return filtered is None or bool(filtered.find_matches_as_indexes(text.lower()))
 
 
 def _run(test: Test) -> str | None:

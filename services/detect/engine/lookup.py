@@ -11,7 +11,7 @@ from services.detect.engine.field_index import FieldIndex
 from services.detect.engine.keywords import may_hold_keyword, prefilter
 from services.detect.engine.layout import ROUNDS, Layout
 from services.detect.engine.memo import Memo
-from services.detect.engine.remembered import RememberedField
+from services.detect.engine.remembered import Kind, RememberedField, kinds
 from services.detect.rules.fields import Aliases, View
 from services.detect.rules.model import ANYWHERE
 
@@ -30,7 +30,7 @@ class Lookup:
         shift = ROUNDS * layout.rules
         self._free = layout.free
         self._steady = [
-            RememberedField(FieldIndex(name, literals), aliases, 2_000)
+            RememberedField(FieldIndex(name, literals), aliases, 2_000, kinds())
             for name, literals in layout.steady.items()
         ]
         self._paths = tuple(name for name in layout.steady if _is_path(name, aliases))
@@ -39,12 +39,13 @@ class Lookup:
             dict.fromkeys(column for name in columns for column in (name, *aliases.get(name, ())))
         )
         self._steady_memo: Memo[Any, tuple[int, int]] = Memo(10_000, 4 << 20, 4096)
+        self._kinds_memo: Memo[tuple[Kind, ...], tuple[int, int]] = Memo(4_000, 4_000, 1)
         lively_fields = [
-            RememberedField(FieldIndex(name, _shifted(literals, shift)), aliases, 5_000)
+            RememberedField(FieldIndex(name, _shifted(literals, shift)), aliases, 5_000, int)
             for name, literals in layout.lively.items()
             if name != ANYWHERE
         ]
-        self._lively = [(field.name, field.memo, field) for field in lively_fields]
+        self._lively = [(field.name, field.memo.get, field.of) for field in lively_fields]
         keywords = _shifted(layout.lively.get(ANYWHERE, ()), shift)
         self._keyword_rules = 0
         for _, bit in keywords:
@@ -56,7 +57,7 @@ class Lookup:
         """Return a bit for each rule that may hold; *text* is the event's JSON, if at hand."""
         get = fields.get
         raw = tuple(map(get, self._columns, _ABSENTS))
-        key: Any = (raw, tuple(map(type, raw)))
+        key: Any = (*raw, *map(type, raw))
         if self._paths:
             key = (key, self._path_values(fields))
         try:
@@ -70,23 +71,28 @@ class Lookup:
         possible, last = known
         if not possible & ~last:
             return possible
-        for name, memo, field in self._lively:
-            value = get(name, _ABSENT)
-            bits = memo.get(value) if type(value) is str else None
-            last |= field.bits(fields) if bits is None else bits
+        for name, remembered, of in self._lively:
+            value = get(name)
+            bits = remembered(value) if type(value) is str else None
+            last |= of(fields) if bits is None else bits
         if possible & self._keyword_rules & ~last:
             last |= self._keyword_bits(fields, text)
         return possible & last
 
     def _steady_bits(self, fields: Mapping[str, Any]) -> tuple[int, int]:
-        met = self._free
-        for field in self._steady:
-            met |= field.bits(fields)
-        size, every = self._size, self._every
-        possible = every
-        for number in range(ROUNDS):
-            possible &= met >> (number * size)
-        return possible, (met >> (ROUNDS * size)) & every
+        # New tuples of values are often of values that all mean what others meant.
+        each = tuple([field.of(fields) for field in self._steady])
+        known = self._kinds_memo.get(each)
+        if known is None:
+            met = self._free
+            for kind in each:
+                met |= kind.bits
+            possible = every = self._every
+            for number in range(ROUNDS):
+                possible &= met >> (number * self._size)
+            known = possible, (met >> (ROUNDS * self._size)) & every
+            self._kinds_memo.keep(each, known, 1)
+        return known
 
     def _keyword_bits(self, fields: Mapping[str, Any], text: bytes | None) -> int:
         if self._keyword_index is None:

@@ -75,6 +75,8 @@ class FastMatcher:
             bits = bucket.lookup.candidates(fields, event.text)
             if bits:
                 self._prove(bits, group, fields, found)
+        if not found:
+            return []
         found.sort(key=lambda hit: hit[0])
         return [Match(self._rules[index], view) for index, view in found]
 
@@ -131,7 +133,7 @@ class FastMatcher:
             if columns is None:
                 return self._made(fields, hint, said)
             raw = tuple(map(fields.get, columns, _ABSENTS))
-            key = (said, raw, tuple(map(type, raw)))
+            key = (said, *raw, *map(type, raw))
             plan = self._plans.get(key)
         except TypeError:  # an object or array, not to be kept
             return self._made(fields, hint, None)

@@ -38,14 +38,28 @@ def text_key(field: str, *, cased: bool, dashes: bool) -> Key:
 class View:
     """One event under one set of aliases. Tables fill as fields are asked for."""
 
-    __slots__ = ("addresses", "fields", "joined", "texts", "values")
+    __slots__ = ("_addresses", "_joined", "fields", "texts", "values")
 
     def __init__(self, fields: Mapping[str, Any], aliases: Aliases) -> None:
         self.fields = fields
         self.values = _Values(fields, aliases)
         self.texts = _Texts(self.values)
-        self.joined = _Joined(self.texts)
-        self.addresses = _Addresses(self.texts)
+        self._joined: _Joined | None = None
+        self._addresses: _Addresses | None = None
+
+    @property
+    def joined(self) -> "_Joined":
+        """Return the texts of a field in one row: asked for where they are many."""
+        if self._joined is None:
+            self._joined = _Joined(self.texts)
+        return self._joined
+
+    @property
+    def addresses(self) -> "_Addresses":
+        """Return the addresses among the texts of a field."""
+        if self._addresses is None:
+            self._addresses = _Addresses(self.texts)
+        return self._addresses
 
 
 class _Values(dict[str, tuple[Any, ...] | None]):

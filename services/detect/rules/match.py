@@ -1,8 +1,7 @@
 """The plain matcher: every rule that may see an event is asked; what faster ones are held to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .evaluate import check
 from .explain import Leaf, leaves, reasons
@@ -14,8 +13,7 @@ from .routing_table import default_routing
 UNKNOWN = LogSource()
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A decoded event, and the log its envelope says it came from (no part is known: {}).
 
     *text* is the JSON that it was decoded from, where that is at hand: it saves work.

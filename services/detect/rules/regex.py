@@ -1,5 +1,7 @@
 """Regular expressions in linear time and bounded memory: RE2 behind the one question we ask."""
 
+from collections.abc import Sequence
+
 import re2
 
 MAX_PATTERN = 2 * 1024
@@ -31,6 +33,11 @@ class Regex:
             raise RegexError(f"regular expression refused by RE2: {reason}") from None
         self.source = source
 
+    @property
+    def size(self) -> int:
+        """Return how many instructions RE2 needs for it."""
+        return int(self._compiled.programsize)
+
     def search(self, text: str) -> bool:
         """Return whether the expression is found anywhere in *text*."""
         # Bytes spare the wrapper its offset arithmetic, and half a surrogate pair is no error.
@@ -44,6 +51,32 @@ class Regex:
 
     def __repr__(self) -> str:
         return f"Regex({self.source!r})"
+
+
+class Together:
+    """Several expressions, searched for in one pass over a text."""
+
+    __slots__ = ("_each", "_set")
+
+    def __init__(self, each: Sequence[Regex]) -> None:
+        self._each = tuple(each)
+        options = re2.Options()
+        options.max_mem = MAX_MEMORY
+        options.log_errors = False
+        self._set = re2.Set.SearchSet(options)
+        for regex in self._each:
+            self._set.Add(regex.source)
+        # RE2 does not say when memory is too little to search for all at once. It then finds
+        # nothing, not even this.
+        self._set.Add("")
+        self._set.Compile()
+
+    def search(self, text: str) -> frozenset[int]:
+        """Return which expressions, by their number, are found anywhere in *text*."""
+        found = frozenset(self._set.Match(text.encode("utf-8", "replace")))
+        if len(self._each) in found:
+            return found
+        return frozenset(at for at, regex in enumerate(self._each) if regex.search(text))
 
 
 def literally(text: str) -> str:
