@@ -93,7 +93,7 @@ class Bucket:
         sample = self.sample
         if sample is None or self._seen % self._stride:
             return
-        sample.append({key: fields[key] for key in fields.keys() & self._keys})
+        sample.append({key: fields[key] for key in self._keys.intersection(fields)})
         if len(sample) == SAMPLE:
             self.sample = None
             self._run(partial(self._relearn, sample))

@@ -25,7 +25,6 @@ class Shape:
     """One way in which events are wrapped."""
 
     name: str
-    mark: str
     when: tuple[tuple[str, frozenset[str]], ...]
     logsource: LogSource
     service_from: str | None
@@ -53,7 +52,6 @@ def _shape(entry: Mapping[str, Any]) -> Shape:
     )
     return Shape(
         name=name,
-        mark=when[0][0].partition(".")[0],
         when=when,
         logsource=LogSource.of(entry.get("logsource", {})),
         service_from=entry.get("service_from"),

@@ -5,6 +5,7 @@ Pure: the event given is never changed.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -47,8 +48,10 @@ def shaped(
         fields = flatten(fields)
         if not hint:
             hint = _WINDOWS
-    for shape in default_shapes():
-        if not (shape.mark in fields or shape.when[0][0] in fields) or not _holds(shape, fields):
+    waiting = _waiting(fields, -1)
+    while waiting:
+        number, shape = waiting.pop(0)
+        if not _holds(shape, fields):
             continue
         known = hint if isinstance(hint, LogSource) else LogSource.of(hint)
         own = _own_logsource(shape, fields)
@@ -57,11 +60,40 @@ def shaped(
         fields = _under(shape, fields)
         if own != _UNKNOWN:
             hint = _filled(known, own)
+        waiting = _waiting(fields, number)
     return Event(fields, hint, text if fields is given else None)
+
+
+def _waiting(fields: Fields, after: int) -> list[tuple[int, Shape]]:
+    """Return the shapes, by number, that may hold for *fields* and come *after* another one."""
+    possible = _possible(_asked_for().intersection(fields))
+    return [(number, shape) for number, shape in possible if number > after]
+
+
+@cache
+def _asked_for() -> frozenset[str]:
+    """Return the keys that tell shapes from each other."""
+    paths = [path for shape in default_shapes() for path, _ in shape.when]
+    return frozenset(paths) | {path.partition(".")[0] for path in paths}
+
+
+@lru_cache(maxsize=4_096)
+def _possible(keys: frozenset[str]) -> tuple[tuple[int, Shape], ...]:
+    """Return the shapes of which nothing is missing in events with these keys."""
+    return tuple(
+        (number, shape)
+        for number, shape in enumerate(default_shapes())
+        if all(path in keys or path.partition(".")[0] in keys for path, _ in shape.when)
+    )
 
 
 def _holds(shape: Shape, fields: Fields) -> bool:
     for path, accepted in shape.when:
+        value = fields.get(path)
+        if type(value) is str:  # by far the most common
+            if accepted and fold(value) not in accepted:
+                return False
+            continue
         found = read(fields, path)
         if found is None or all(value is None for value in found):
             return False
