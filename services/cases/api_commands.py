@@ -18,10 +18,11 @@ from services.cases.domain.values import ALONE, Actor, indicator_id
 from services.cases.domain.vocabulary import Role as DomainRole
 from services.cases.domain.workflow import RULES
 from services.cases.edge import IdempotencyKey, IfMatch, body_digest, expected_version, refusals
-from services.cases.handle import Done, UnknownIncidentError, handle
+from services.cases.handle import UnknownIncidentError, handle
 from services.cases.moves import informed
 from services.cases.need_to_know import check_named
 from services.cases.numbers import next_number
+from services.cases.once import Done
 from services.cases.review.opener import open_review
 from services.cases.split import open_split
 from services.cases.surroundings import around_of
@@ -101,7 +102,7 @@ async def _answer(request: Request, done: Done, response: Response, **created: U
     leaf = await request.state.queries.leaf(done.position)
     response.headers["ETag"] = f'"{done.version}"'
     return Answer(
-        incident_id=done.incident_id,
+        incident_id=done.stream_id,
         version=done.version,
         position=done.position,
         leaf_hash=base64.b64encode(leaf).decode(),
@@ -163,7 +164,7 @@ def _add_verb(body_type: type[Body]) -> None:
         if isinstance(command, c.StartReview):
             review = await open_review(request.state.store, incident_id, request.state.noticed)
             if review is not None:
-                created = {"review_id": review.review_id}
+                created = {"review_id": review.stream_id}
                 await request.state.projector.reached(review.position)
         return await _answer(request, done, response, **created)
 

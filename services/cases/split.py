@@ -12,8 +12,9 @@ from services.cases.domain import commands as c
 from services.cases.domain.events import DetectionsAttached, IncidentSplit
 from services.cases.domain.incident import fold
 from services.cases.domain.values import SYSTEM
-from services.cases.handle import Done, handle
+from services.cases.handle import handle
 from services.cases.numbers import next_number
+from services.cases.once import Done
 from services.cases.queries import Queries
 from services.cases.store import EventStore, History
 from shared.ids import derived_id

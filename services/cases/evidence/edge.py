@@ -17,9 +17,10 @@ from services.cases.evidence.domain.commands import EvidenceCommand
 from services.cases.evidence.domain.item import Item, fold
 from services.cases.evidence.domain.rules import RULES
 from services.cases.evidence.domain.vocabulary import EvidenceRole
-from services.cases.evidence.handle import Changed, UnknownEvidenceError, change
+from services.cases.evidence.handle import UnknownEvidenceError, change
 from services.cases.evidence.store import EvidenceStore
 from services.cases.legal_holds import holds_on
+from services.cases.once import Done
 from services.cases.store import EventStore
 from shared.auth import Principal, Role
 from shared.ids import derived_id, uuid7
@@ -107,7 +108,7 @@ async def do(
     digest: str,
     expected: int | None = None,
     registers: bool = False,
-) -> Changed:
+) -> Done:
     """Do *command*; who has written reads what was written."""
     state: Any = request.state
     with as_problems(expected):
@@ -126,11 +127,11 @@ async def do(
     return done
 
 
-def answer(done: Changed, response: Response) -> EvidenceAnswer:
+def answer(done: Done, response: Response) -> EvidenceAnswer:
     """Return the body of an answer to a command."""
     response.headers["ETag"] = f'"{done.version}"'
     return EvidenceAnswer(
-        evidence_id=done.evidence_id,
+        evidence_id=done.stream_id,
         version=done.version,
         position=done.position,
         events=list(done.events),

@@ -9,8 +9,9 @@ from services.cases.domain.values import Actor
 from services.cases.domain.vocabulary import ActorKind
 from services.cases.evidence.domain.commands import VerifyIntegrity
 from services.cases.evidence.domain.vocabulary import EvidenceRole
-from services.cases.evidence.handle import Changed, change
+from services.cases.evidence.handle import change
 from services.cases.evidence.store import BlobMissingError, EvidenceStore
+from services.cases.once import Done
 from services.cases.store import EventStore
 from shared.clock import Clock
 from shared.ids import uuid7
@@ -42,7 +43,7 @@ async def found_digest(
 
 async def report(
     store: EventStore, clock: Clock, evidence_id: UUID, found: str | None, reason: str
-) -> Changed:
+) -> Done:
     """Write what a check by the system found into the item's chain."""
     done = await change(
         store,

@@ -108,7 +108,7 @@ async def _do(
         if isinstance(command, named)
     }
     return ReviewAnswer(
-        review_id=done.review_id,
+        review_id=done.stream_id,
         version=done.version,
         position=done.position,
         events=list(done.events),

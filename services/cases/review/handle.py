@@ -1,30 +1,20 @@
-"""The shell of a review: `append_once` for a review, and what it came to."""
+"""A command to a review."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from services.cases.once import append_once
+from services.cases.once import Done, do_once
 from services.cases.review.domain.commands import ReviewCommand
 from services.cases.review.domain.decide import decide
+from services.cases.review.domain.events import ReviewEvent
 from services.cases.review.domain.review import Review, fold
 from services.cases.store import EventStore
 
-__all__ = ["Changed", "UnknownReviewError", "change"]
+__all__ = ["UnknownReviewError", "change"]
 
 
 class UnknownReviewError(Exception):
     """There is no review of that id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """What a command came to; ``events`` are type names without their version."""
-
-    review_id: UUID
-    version: int
-    position: int
-    events: tuple[str, ...]
 
 
 async def change(
@@ -37,12 +27,8 @@ async def change(
     expected: int | None = None,
     begins: bool = False,
     noticed: Callable[[], None] = lambda: None,
-) -> Changed:
-    """Do *command*, once for each *command_id*; *noticed* is called after the commit.
-
-    NotAllowed when a rule refuses, UnknownReviewError unless it *begins* one, VersionConflict when
-    it is not at *expected*, or, without one, after every race was lost.
-    """
+) -> Done:
+    """Do *command*, as `do_once` does; UnknownReviewError unless it *begins* one."""
 
     async def read() -> tuple[Review, int]:
         history = await store.read_review(review_id)
@@ -50,20 +36,16 @@ async def change(
             raise UnknownReviewError(str(review_id))
         return fold(history.events), history.version
 
-    appended = await append_once(
+    async def decided(review: Review) -> Sequence[ReviewEvent]:
+        return decide(review, command)
+
+    return await do_once(
         store,
         review_id,
         read,
-        lambda review: decide(review, command),
+        decided,
         command_id=command_id,
         digest=digest,
         expected=expected,
         noticed=noticed,
-    )
-    types = await store.types(appended.stream_id, appended.first_version, appended.last_version)
-    return Changed(
-        review_id=appended.stream_id,
-        version=appended.last_version,
-        position=appended.last_position,
-        events=tuple(name.removesuffix(".v1") for name in types),
     )

@@ -12,8 +12,9 @@ from uuid import UUID
 from services.cases.domain.events import ReviewStarted
 from services.cases.domain.incident import Incident, fold
 from services.cases.domain.values import SYSTEM
+from services.cases.once import Done
 from services.cases.review.domain.commands import FreezeTimeline, Reviewed
-from services.cases.review.handle import Changed, change
+from services.cases.review.handle import change
 from services.cases.review.queries import ReviewQueries
 from services.cases.store import EventStore
 from shared.ids import derived_id
@@ -44,7 +45,7 @@ async def open_review(
     incident_id: UUID,
     noticed: Callable[[], None],
     review_id: UUID | None = None,
-) -> Changed | None:
+) -> Done | None:
     """Open a review of an incident, or its newest; None if the log says nothing of one."""
     history = await store.read(incident_id)
     started: datetime | None = None

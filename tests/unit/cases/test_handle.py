@@ -8,7 +8,8 @@ import pytest
 from services.cases.domain import commands as c
 from services.cases.domain.errors import NotAllowed
 from services.cases.domain.events import NoteAdded
-from services.cases.handle import ATTEMPTS, Done, UnknownIncidentError, handle
+from services.cases.handle import UnknownIncidentError, handle
+from services.cases.once import ATTEMPTS, Done
 from services.cases.store import AnyEvent, Appended, VersionConflict
 from shared.ids import uuid7
 from tests.support.incidents import NOW, SR, ST, SYS, command, detection, story

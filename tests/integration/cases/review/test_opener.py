@@ -45,7 +45,7 @@ async def test_what_was_started_and_not_opened_is_opened_once(people: People) ->
     await Opener(store, queries, lambda: None).once()
     again = await open_review(store, UUID(incident), lambda: None)
     assert again is not None
-    assert (again.review_id, again.version) == (started, 1)
+    assert (again.stream_id, again.version) == (started, 1)
     while await projector.once():
         pass
     assert await queries.unopened() == []
