@@ -19,6 +19,7 @@ from tocsin.home import DEFAULT_HOME
 from tocsin.oncall import app as oncall_app
 from tocsin.reports import app as reports_app
 from tocsin.scan.form import Form
+from tocsin.templates import app as templates_app
 from tocsin.terminal import Terminal
 
 __all__ = ["app", "main"]
@@ -517,6 +518,7 @@ def verify(
 
 app.add_typer(oncall_app, name="oncall")
 app.add_typer(reports_app, name="reports")
+app.add_typer(templates_app, name="templates")
 rules_app = typer.Typer(
     help="Detection rules: test, check, coverage, import, backtest.", no_args_is_help=True
 )

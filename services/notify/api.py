@@ -154,7 +154,7 @@ async def approve_list(
             keeper=state.keeper,
             settings=state.settings,
             regimes=state.regimes,
-            wording=state.wording,
+            wording=state.wording.current,
             nobody_reason=body.nobody_reason if body else None,
         )
         row = (await connection.execute(_LIST, {"list": list_id})).one()
@@ -215,10 +215,10 @@ async def _notice(connection: Any, incident_id: UUID, state: Any) -> dict[str, A
     if incident is None:
         raise ProblemError(404, "not_found", "Nothing is known of this incident yet.")
     written = await newest_notice(connection, incident_id)
-    template = state.wording.choose(Kind.NOTICE, "email", None)
+    template = state.wording.current.choose(Kind.NOTICE, "email", None)
     fields, author = (written.fields, written.author) if written else ({}, "")
     known = await known_of(connection, incident, state.settings)
-    draft = compose(REQUIRED, template, state.wording, known, fields, author)
+    draft = compose(REQUIRED, template, state.wording.current, known, fields, author)
     return {
         "incident_id": str(incident_id),
         "version": written.version if written else 0,

@@ -73,7 +73,7 @@ async def write_correction(
             body.why,
             by=principal.id,
             at=state.clock(),
-            wording=state.wording,
+            wording=state.wording.current,
             statement=body.statement,
         )
     if correction is None:
@@ -96,7 +96,7 @@ async def approve(
             by=principal.id,
             at=state.clock(),
             operator_name=state.settings.operator_name,
-            wording=state.wording,
+            wording=state.wording.current,
         )
     state.wake()
     return {"correction_id": str(correction_id), "corrections_created": made}

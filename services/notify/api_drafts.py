@@ -77,7 +77,7 @@ async def draft(
 async def templates(
     request: Request, _: Annotated[Principal, allow(*READERS, Role.POLICY_ADMIN)]
 ) -> dict[str, Any]:
-    wording = request.state.wording
+    wording = request.state.wording.current
     return {
         "default_locale": wording.default_locale,
         "items": [
@@ -98,7 +98,7 @@ async def templates(
 async def template_of(
     request: Request, digest: str, _: Annotated[Principal, allow(*READERS, Role.POLICY_ADMIN)]
 ) -> dict[str, Any]:
-    for template in request.state.wording.templates:
+    for template in request.state.wording.current.templates:
         if template.ref.digest == digest:
             return {"digest": digest, "in_force": True, "template": template.document()}
     async with request.state.engine.connect() as connection:
@@ -135,7 +135,7 @@ async def _to_send(connection: Any, incident: incidents.Incident, state: Any) ->
         told=[(word.tenant, word.channel) for word in words if word.counts],
         settings=state.settings,
         regimes=state.regimes,
-        wording=state.wording,
+        wording=state.wording.current,
     )
 
 
@@ -175,7 +175,7 @@ def _sample(
     content = render(
         draft,
         subject_of(one.tenant, *to_send.listed[one.tenant.name]),
-        state.wording,
+        state.wording.current,
         number=incident.number,
         notification_id=UUID(int=0),
         operator_name=state.settings.operator_name,

@@ -39,6 +39,7 @@ from services.notify.settings import Settings
 from services.notify.state import State
 from services.notify.webhook import WebhookChannel
 from services.notify.wording.catalogue_file import load_wording
+from services.notify.wording.keeper import WordingKeeper
 from shared.bus import Bus
 from shared.clock import Clock, utc_now
 from shared.consume import consume
@@ -64,8 +65,10 @@ def create_app(
     database_url = require(settings, "database_url")
     regimes = load_regimes(settings.regimes_files, settings.regimes_enabled)
     operator = operator_profile(settings)
-    wording = load_wording(
-        settings.templates_dir, (row.id for row in regimes.rows), settings.default_locale
+    known = [row.id for row in regimes.rows]
+    wording = WordingKeeper(
+        settings.templates_dir,
+        lambda: load_wording(settings.templates_dir, known, settings.default_locale),
     )
     load_fonts(settings.form_fonts)  # refused now, not when a form is wanted
 
@@ -143,6 +146,7 @@ def create_app(
                 drop as bounce_port,
                 background(
                     inventory.run(),
+                    Reconciler("templates", wording.look, 2).run(),
                     syncs.run(),
                     outbox.run(),
                     scopes.run(),
@@ -169,6 +173,7 @@ def create_app(
                     operator=operator,
                     regimes=regimes,
                     wording=wording,
+                    notices=wording.notices,
                     clock=clock,
                     wake=wake,
                 )

@@ -15,7 +15,7 @@ from services.notify.incidents import Incident, ScopeRecord
 from services.notify.inventory_keeper import InventoryKeeper
 from services.notify.obligations.book import ObligationBook
 from services.notify.scope import ScopeError, check
-from services.notify.wording.catalogue import Catalogue
+from services.notify.wording.keeper import WordingKeeper
 from shared.clock import Clock
 from shared.cloudevents import outgoing
 from shared.consume import Delivery, TransientError
@@ -77,7 +77,7 @@ class CasesConsumer:
         engine: AsyncEngine,
         keeper: InventoryKeeper,
         book: ObligationBook,
-        wording: Catalogue,
+        wording: WordingKeeper,
         clock: Clock,
         on_outgoing: Callable[[], None],
         on_erased: Callable[[], None],
@@ -167,7 +167,12 @@ class CasesConsumer:
             return  # a later message has told otherwise already
         await ledger.withdraw(connection, incident.id)
         await draft(
-            connection, incident.id, "no_incident", by=event.actor, at=at, wording=self._wording
+            connection,
+            incident.id,
+            "no_incident",
+            by=event.actor,
+            at=at,
+            wording=self._wording.current,
         )
         await self._publish(connection, await self._book.evaluate(connection, incident, at))
 
@@ -183,7 +188,7 @@ class CasesConsumer:
             "merged",
             by=event.actor,
             at=self._clock(),
-            wording=self._wording,
+            wording=self._wording.current,
             other_number=target.number if target else "",
         )
 

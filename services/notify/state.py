@@ -11,7 +11,7 @@ from services.notify.obligations.book import ObligationBook
 from services.notify.obligations.identify import OperatorProfile
 from services.notify.obligations.regimes import Regimes
 from services.notify.settings import Settings
-from services.notify.wording.catalogue import Catalogue
+from services.notify.wording.keeper import WordingKeeper
 from shared.auth import Role
 from shared.clock import Clock
 from shared.http import ServiceState
@@ -40,7 +40,7 @@ class State(ServiceState):
     book: ObligationBook
     operator: OperatorProfile
     regimes: Regimes
-    wording: Catalogue
+    wording: WordingKeeper
     clock: Clock
     wake: Callable[[], None]
 

@@ -10,8 +10,8 @@ from services.notify.known import known_of
 from services.notify.obligations.regimes import Regimes
 from services.notify.obligations.steps import Kept
 from services.notify.settings import Settings
-from services.notify.wording.catalogue import Catalogue
 from services.notify.wording.facts import Filled
+from services.notify.wording.keeper import WordingKeeper
 
 __all__ = ["build", "suggestions"]
 
@@ -21,7 +21,7 @@ class Having(Protocol):
 
     settings: Settings
     regimes: Regimes
-    wording: Catalogue
+    wording: WordingKeeper
 
 
 async def build(connection: AsyncConnection, kept: Kept, state: Having) -> dict[str, Any]:
@@ -38,7 +38,7 @@ async def build(connection: AsyncConnection, kept: Kept, state: Having) -> dict[
     rows = [row for row in state.regimes.rows if row.id == kept.obligation.regime]
     exact = [row for row in rows if row.version == kept.obligation.regime_version]
     regime = next(iter(exact or rows), None)
-    return form(subject, kept.obligation, kept.standing, regime, state.wording)
+    return form(subject, kept.obligation, kept.standing, regime, state.wording.current)
 
 
 async def suggestions(connection: AsyncConnection, kept: Kept, state: Having) -> dict[str, Filled]:
@@ -47,4 +47,4 @@ async def suggestions(connection: AsyncConnection, kept: Kept, state: Having) ->
     if incident is None:
         return {}
     known = await known_of(connection, incident, state.settings)
-    return suggested(kept.obligation.content, known, state.wording)
+    return suggested(kept.obligation.content, known, state.wording.current)

@@ -1,7 +1,7 @@
 """Templates and required content from files: taken whole, or refused with file, line and reason."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from shared.errors import UserError
 from shared.yaml_lines import Fields, LineError, Node, Table, fields, read
 
 __all__ = [
-    "WHY", "WordingError", "load_wording", "parse_wording", "shipped_wording",
+    "WHY", "WordingError", "check_wording", "load_wording", "parse_wording", "shipped_wording",
 ]  # fmt: skip
 
 WHY = ("not_affected", "no_incident", "merged")
@@ -49,21 +49,49 @@ class WordingError(UserError):
     """Templates that cannot be taken; the message says where and why."""
 
 
+Refuse = Callable[[LineError], None]
+"""Told of a row that cannot be taken; raises, unless the others are to be looked at as well."""
+
+
 def parse_wording(text: str, base: Catalogue, regimes: Collection[str], origin: str) -> Catalogue:
     """Return *base* with what *text* adds or replaces; LineError with line and reason."""
+    return _parsed(text, base, regimes, origin, _raise)
+
+
+def _raise(error: LineError) -> None:
+    raise error
+
+
+def _parsed(
+    text: str, base: Catalogue, regimes: Collection[str], origin: str, refuse: Refuse
+) -> Catalogue:
     top = fields(read(text), "wording", ("version", "fields", "asks", "templates"))
     version = top.text("version")
     known = dict(base.fields)
-    for node in top.items("fields"):
+
+    def take_field(node: Node) -> None:
         one = _field(node)
         known[one.id] = one
-    asks = {**base.asks, **_asks(top.items("asks"), regimes, known)}
+
+    asks = dict(base.asks)
     made: dict[tuple[str, str], Template] = {}
-    for node in top.items("templates"):
+
+    def take_template(node: Node) -> None:
         template, line = _template(node, version, regimes, known, origin)
         if (template.id, template.locale) in made:
             raise LineError(line, f"template {template.id} stands twice in {template.locale}")
         made[template.id, template.locale] = template
+
+    for key, take in (
+        ("fields", take_field),
+        ("asks", lambda node: asks.update(_asks(node, regimes, known))),
+        ("templates", take_template),
+    ):
+        for node in top.items(key):
+            try:
+                take(node)
+            except LineError as error:
+                refuse(error)
     kept = tuple(t for t in base.templates if (t.id, t.locale) not in made)
     return replace(
         base,
@@ -96,19 +124,45 @@ def load_wording(
     """
     ids = frozenset(regimes)
     found = replace(shipped_wording(ids), default_locale=default_locale)
-    if folder is None:
-        return found
-    paths = sorted(folder.glob("*.yml")) if folder.is_dir() else []
-    if not paths:
-        raise WordingError(f"{folder}: there is no folder with templates (*.yml)")
-    for path in paths:
+    for path in _files(folder) if folder is not None else ():
         try:
-            found = parse_wording(path.read_text("utf-8"), found, ids, path.name)
-        except (OSError, UnicodeDecodeError) as error:
-            raise WordingError(f"{path}: cannot be read: {error}") from error
+            found = parse_wording(_text(path), found, ids, path.name)
         except LineError as error:
             raise WordingError(f"{path}:{error.line}: {error.why}") from error
     return found
+
+
+def check_wording(folder: Path, regimes: Iterable[str]) -> tuple[Catalogue, list[str]]:
+    """Return what can be taken of *folder*, and of each row that cannot file, line and reason.
+
+    WordingError where there is nothing to look at.
+    """
+    ids = frozenset(regimes)
+    found, faults = shipped_wording(ids), list[str]()
+    for path in _files(folder):
+        bad: list[LineError] = []
+        try:
+            found = _parsed(_text(path), found, ids, path.name, bad.append)
+        except LineError as error:  # of the file as a whole
+            bad.append(error)
+        except WordingError as error:
+            faults.append(str(error))
+        faults += [f"{path}:{one.line}: {one.why}" for one in sorted(bad, key=lambda e: e.line)]
+    return found, faults
+
+
+def _files(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.yml")) if folder.is_dir() else []
+    if not paths:
+        raise WordingError(f"{folder}: there is no folder with templates (*.yml)")
+    return paths
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WordingError(f"{path}: cannot be read: {error}") from error
 
 
 def _field(node: Node) -> ContentField:
@@ -135,22 +189,21 @@ def _field(node: Node) -> ContentField:
 
 
 def _asks(
-    nodes: Sequence[Node], regimes: Collection[str], known: Mapping[str, ContentField]
+    node: Node, regimes: Collection[str], known: Mapping[str, ContentField]
 ) -> dict[tuple[str, str], str]:
+    row = fields(node, "asks", ("regime", "fields"))
+    regime = row.text("regime")
+    if regime not in regimes:
+        raise LineError(row.line_of("regime"), f"there is no regime {regime!r}")
+    table = row.table("fields")
+    if not isinstance(table, Table):
+        raise LineError(row.line, f"asks of {regime}: fields is a table by field")
+    words = Fields(table, f"asks of {regime}")
     found: dict[tuple[str, str], str] = {}
-    for node in nodes:
-        row = fields(node, "asks", ("regime", "fields"))
-        regime = row.text("regime")
-        if regime not in regimes:
-            raise LineError(row.line_of("regime"), f"there is no regime {regime!r}")
-        table = row.table("fields")
-        if not isinstance(table, Table):
-            raise LineError(row.line, f"asks of {regime}: fields is a table by field")
-        words = Fields(table, f"asks of {regime}")
-        for name, value in table.entries.items():
-            if name not in known:
-                raise LineError(value.line, f"asks of {regime}: there is no field {name!r}")
-            found[regime, name] = words.text(name)
+    for name, value in table.entries.items():
+        if name not in known:
+            raise LineError(value.line, f"asks of {regime}: there is no field {name!r}")
+        found[regime, name] = words.text(name)
     return found
 
 

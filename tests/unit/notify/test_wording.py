@@ -5,13 +5,16 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from services.notify.inventory import NOTICE
 from services.notify.obligations.regime_file import shipped_regimes
-from services.notify.wording.catalogue import Kind, locales
+from services.notify.wording.catalogue import Catalogue, Kind, locales
 from services.notify.wording.catalogue_file import WordingError, load_wording
+from services.notify.wording.keeper import WordingKeeper
 from shared.yaml_lines import LineError
 from tests.support.wording import REGIMES, shipped, with_file
+from tocsin.cli import app
 
 pytestmark = pytest.mark.unit
 
@@ -159,3 +162,54 @@ def test_the_example_is_taken_and_serves_those_it_names() -> None:
     assert chosen.requires == ("incident_data", "assistance")
     assert wording.label("change_ticket", "de") == "Änderungsantrag"
     assert wording.asked("uk_gdpr", "nature").endswith("as the ICO's form has it.")
+
+
+def test_a_folder_is_checked_offline_and_each_wrong_row_is_named_with_its_line(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "good.yml").write_text(row())
+    good = CliRunner().invoke(app, ["templates", "check", str(tmp_path)])
+    assert (good.exit_code, good.stdout) == (0, f"{tmp_path}: good (1 templates)\n")
+    two = row(LOCALE="klingon") + row(ID="other", MORE="{{ secret }}").partition("templates:\n")[2]
+    (tmp_path / "rows.yml").write_text(two)
+    (tmp_path / "whole.yml").write_text("version: [")
+    bad = CliRunner().invoke(app, ["templates", "check", str(tmp_path)])
+    assert bad.exit_code == 1
+    first, second, third = bad.stdout.splitlines()
+    assert first.startswith(f"{tmp_path / 'rows.yml'}:5: template mine: 'klingon' is no language")
+    assert re.match(rf"{tmp_path / 'rows.yml'}:\d+: template other: text: .*secret", second)
+    assert third.startswith(f"{tmp_path / 'whole.yml'}:")
+    none = CliRunner().invoke(app, ["templates", "check", str(tmp_path / "none")])
+    assert isinstance(none.exception, WordingError)
+
+
+async def test_changed_files_take_force_and_wrong_ones_leave_what_was(tmp_path: Path) -> None:
+    def load() -> Catalogue:
+        return load_wording(tmp_path, REGIMES)
+
+    def says() -> set[str]:
+        return {t.subject for t in keeper.current.templates if t.id == "mine"}
+
+    def write(text: str) -> None:
+        (tmp_path / "new").write_text(text)  # another file each time: a tick of the clock is long
+        (tmp_path / "new").replace(tmp_path / "mine.yml")
+
+    write(row(SUBJECT="one"))
+    keeper = WordingKeeper(tmp_path, load)
+    await keeper.look()
+    assert (says(), keeper.notices()) == ({"one"}, {})
+    write(row(SUBJECT="two"))
+    await keeper.look()
+    assert says() == {"two"}
+    write(row(SUBJECT="three", MORE="{{ secret }}"))
+    await keeper.look()
+    assert says() == {"two"}
+    assert re.search(
+        r"mine.yml:\d+: .*secret.* before stays in force", keeper.notices()["templates"]
+    )
+    (tmp_path / "mine.yml").unlink()  # a folder without templates is a mistake, as at the start
+    await keeper.look()
+    assert "no folder with templates" in keeper.notices()["templates"]
+    write(row(SUBJECT="four"))
+    await keeper.look()
+    assert (says(), keeper.notices()) == ({"four"}, {})
