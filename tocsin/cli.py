@@ -16,6 +16,7 @@ from shared.errors import UserError
 from shared.identity import Role
 from shared.topology import IDENTITIES, SERVICES
 from tocsin.home import DEFAULT_HOME
+from tocsin.inventory import app as inventory_app
 from tocsin.oncall import app as oncall_app
 from tocsin.reports import app as reports_app
 from tocsin.scan.form import Form
@@ -517,6 +518,7 @@ def verify(
 
 
 app.add_typer(oncall_app, name="oncall")
+app.add_typer(inventory_app, name="inventory")
 app.add_typer(reports_app, name="reports")
 app.add_typer(templates_app, name="templates")
 rules_app = typer.Typer(

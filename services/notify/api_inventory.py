@@ -10,11 +10,13 @@ from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 from sqlalchemy import text
 
 from services.notify.inventory import Kind
 from services.notify.inventory_entries import document
+from services.notify.inventory_export import lines, placement_document
 from services.notify.inventory_import import Change, Rejected, TooManyRejectedError
 from services.notify.inventory_intake import (
     MEDIA_TYPES,
@@ -108,6 +110,30 @@ async def revisions(
         rows = (await connection.execute(_REVISIONS, {"before": before, "limit": limit + 1})).all()
     items = [_revision(recorded(row)) for row in rows[:limit]]
     return {"items": items, "next": rows[limit - 1].revision if len(rows) > limit else None}
+
+
+@router.get(
+    "/v1/inventory/export",
+    summary="All rows as NDJSON, as an import takes them; known_at: as they were known then",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+)
+async def export(request: Request, _: Historian, known_at: KnownAt = None) -> StreamingResponse:
+    """Secrets are not among the rows. The version is in ``etag``."""
+    keeper: InventoryKeeper = request.state.keeper
+    inventory = keeper.current
+    if known_at is not None:
+        async with snapshot(request.state.engine) as connection:
+            version = await keeper.known_at(connection, known_at)
+            inventory = await keeper.by_version(connection, version) if version else None
+    if inventory is None:
+        when = rfc3339(known_at) if known_at else "now"
+        raise ProblemError(404, "no_inventory_then", f"No inventory was known at {when}.")
+    return StreamingResponse(
+        lines(inventory),
+        media_type="application/x-ndjson",
+        headers={"etag": f'"{inventory.version}"'},
+    )
 
 
 @router.get("/v1/inventory/syncs", summary="Each source, its last result and its next turn")
@@ -328,30 +354,18 @@ def _placements(placements: Placements, rows: Iterable[int]) -> list[dict[str, A
 
 
 def _placement(placements: Placements, row: int) -> dict[str, Any]:
-    p: Placement = placements.placement(placements.server(row), row)
-    return _row(p.tenant, p.server, p.role, p.valid_from, p.valid_to, p.data_classes, dict(p.tags))
+    return placement_document(placements.placement(placements.server(row), row))
 
 
 def _placement_row(row: Any) -> dict[str, Any]:
-    tags = json.loads(row.tags) if row.tags else {}
-    return _row(row.tenant, row.server, row.role, row.valid_from, row.valid_to, row.data, tags)
-
-
-def _row(
-    tenant: str,
-    server: str,
-    role: str,
-    valid_from: datetime | None,
-    valid_to: datetime | None,
-    data: Iterable[str],
-    tags: dict[str, str],
-) -> dict[str, Any]:
-    return {
-        "tenant": tenant,
-        "server": server,
-        "role": role,
-        "from": _instant(valid_from),
-        "to": _instant(valid_to),
-        "data": list(data),
-        "tags": tags,
-    }
+    return placement_document(
+        Placement(
+            tenant=row.tenant,
+            server=row.server,
+            role=row.role,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            data_classes=tuple(row.data),
+            tags=tuple(json.loads(row.tags).items()) if row.tags else (),
+        )
+    )
