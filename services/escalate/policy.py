@@ -36,6 +36,10 @@ class Criterion:
 
     points: Mapping[str, int]
 
+    def knows(self, value: object) -> bool:
+        """Tell whether *value* is one of them."""
+        return isinstance(value, str) and value in self.points
+
     def content(self) -> dict[str, Any]:
         """Return the criterion as plain data."""
         return dict(self.points)
@@ -47,6 +51,12 @@ class Bands:
 
     bands: tuple[tuple[int, int], ...]
     unknown: int
+
+    def knows(self, value: object) -> bool:
+        """Tell whether *value* is a number of tenants, or unknown."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            return value == UNKNOWN
+        return 0 <= value <= MAX_TENANTS
 
     def band(self, number: int) -> tuple[int, int]:
         """Return where the band of *number* begins, and its points."""

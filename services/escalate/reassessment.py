@@ -4,7 +4,7 @@ Facts are the detections of its group, the scope that people set and the custome
 What the service team said itself stays, except where detections show something worse.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -18,7 +18,7 @@ from services.escalate.directory import Directory
 from services.escalate.grouping import Group
 from services.escalate.policy import CRITERIA, UNKNOWN, Criterion, SeverityPolicy
 from services.escalate.proposal import Policies, severity_inputs
-from services.escalate.severity import InputError, Value, assess
+from services.escalate.severity import SeverityResult, Value, assess
 from services.escalate.sighting import printable
 from shared.cloudevents import outgoing
 from shared.contracts.cases import Scope, ScopeSetV1, SeveritySetV1
@@ -35,14 +35,18 @@ __all__ = [
 _NAMES = 50
 Cause = Literal["detections", "scope", "tenants"]
 
+# Whoever takes locks on several takes them in the order of their ids.
 _NOTE = text(
     "INSERT INTO assessments AS a (incident_id, inputs, level, points, revision)"
-    " VALUES (:incident, :inputs, :level, :points, 1) ON CONFLICT (incident_id) DO UPDATE SET"
+    " SELECT n.*, 1 FROM unnest(CAST(:incidents AS uuid[]), CAST(:inputs AS text[]),"
+    " CAST(:levels AS text[]), CAST(:points AS int[])) AS n (incident, inputs, level, points)"
+    " ORDER BY n.incident ON CONFLICT (incident_id) DO UPDATE SET"
     " inputs = EXCLUDED.inputs, level = EXCLUDED.level, points = EXCLUDED.points,"
-    " revision = a.revision + 1 RETURNING revision"
+    " revision = a.revision + 1 RETURNING incident_id, revision"
 )
 _KNOWN = text(
-    "SELECT inputs, level, points FROM assessments WHERE incident_id = :incident FOR UPDATE"
+    "SELECT incident_id, inputs, level, points FROM assessments"
+    " WHERE incident_id = ANY(CAST(:incidents AS uuid[])) ORDER BY incident_id FOR UPDATE"
 )
 _INCIDENTS = text(
     "SELECT g.id, g.incident_id, a.inputs FROM detection_groups AS g"
@@ -55,15 +59,10 @@ _proposed = Counter("tocsin_escalate_reassessments_total", "Severities proposed 
 
 def understood(policy: SeverityPolicy, inputs: Mapping[str, Any]) -> dict[str, Value]:
     """Return what *policy* understands of *inputs* from elsewhere; the rest is unknown."""
-    found: dict[str, Value] = {}
-    for name in CRITERIA:
-        value = inputs.get(name, UNKNOWN)
-        try:
-            assess(policy, {name: value})
-        except (InputError, TypeError):  # a list, a table: not of this policy's words
-            value = UNKNOWN
-        found[name] = value
-    return found
+    return {
+        name: inputs[name] if name in inputs and criterion.knows(inputs[name]) else UNKNOWN
+        for name, criterion in policy.criteria.items()
+    }
 
 
 def worse_of(
@@ -126,21 +125,19 @@ def _reach(scope: Scope) -> str | None:
 
 
 async def note_proposed(
-    connection: AsyncConnection, first: Iterable[tuple[UUID, Assessment]]
+    connection: AsyncConnection, first: Mapping[UUID, Assessment]
 ) -> None:
     """Remember what the first proposals of incidents were computed from."""
-    rows = [_row(incident, one.inputs, one.level, one.points) for incident, one in first]
-    if rows:
-        await connection.execute(_NOTE, rows)
+    await _note(connection, first)
 
 
 async def note_set(connection: AsyncConnection, event: SeveritySetV1, policies: Policies) -> None:
     """Take over what the service team said (R23); nothing is proposed, it has decided."""
-    row = (await connection.execute(_KNOWN, {"incident": event.incident_id})).one_or_none()
-    known = orjson.loads(row.inputs) if row else {}
-    inputs = understood(policies.severity, {**known, **event.inputs})
-    result = assess(policies.severity, inputs)
-    await _note(connection, event.incident_id, result.inputs, result.level, result.points)
+    incident = event.incident_id
+    known = await _known(connection, [incident])
+    before = orjson.loads(known[incident].inputs) if incident in known else {}
+    inputs = understood(policies.severity, {**before, **event.inputs})
+    await _note(connection, {incident: assess(policies.severity, inputs)})
 
 
 async def worsened(
@@ -153,18 +150,15 @@ async def worsened(
     by_id = {group.id: group for group in groups}
     if not by_id:
         return 0
-    rows = (await connection.execute(_INCIDENTS, {"ids": list(by_id)})).all()
-    done = 0
-    for row in rows:
+    told = {}
+    for row in await connection.execute(_INCIDENTS, {"ids": list(by_id)}):
         seen = severity_inputs(by_id[row.id], policies.directory)
         known = orjson.loads(row.inputs) if row.inputs else {}
-        if all(value in (UNKNOWN, known.get(name)) for name, value in seen.items()):
-            continue  # nearly always: nothing new
-        reason = "its detections show something worse"
-        done += await _again(
-            connection, row.incident_id, seen, "detections", reason, policies, now, worse=True
-        )
-    return done
+        # Nearly always there is nothing new.
+        if any(value not in (UNKNOWN, known.get(name)) for name, value in seen.items()):
+            told[row.incident_id] = seen
+    reason = "its detections show something worse"
+    return await _again(connection, told, "detections", reason, policies, now, worse=True)
 
 
 async def on_scope(
@@ -173,7 +167,7 @@ async def on_scope(
     """Propose anew where the scope that was set counts otherwise than what was assumed."""
     told = scope_inputs(event.scope, policies.directory)
     reason = f"version {event.scope_version} of its scope was set by {event.set_by}"
-    await _again(connection, event.incident_id, told, "scope", reason, policies, now)
+    await _again(connection, {event.incident_id: told}, "scope", reason, policies, now)
 
 
 async def on_tenants(
@@ -189,55 +183,70 @@ async def on_tenants(
         f" {event.possible} possible ones"
     )
     told: dict[str, Value] = {"affected_tenants": many}
-    await _again(connection, event.incident_id, told, "tenants", reason, policies, now)
+    await _again(connection, {event.incident_id: told}, "tenants", reason, policies, now)
 
 
 async def _again(
     connection: AsyncConnection,
-    incident: UUID,
-    told: Mapping[str, Value],
+    told: Mapping[UUID, Mapping[str, Value]],
     cause: Cause,
     reason: str,
     policies: Policies,
     now: datetime,
     *,
     worse: bool = False,
-) -> bool:
-    row = (await connection.execute(_KNOWN, {"incident": incident})).one_or_none()
-    known = understood(policies.severity, orjson.loads(row.inputs) if row else {})
-    given = understood(policies.severity, {**known, **told})
-    inputs = worse_of(policies.severity, known, given) if worse else given
-    if row is not None and inputs == known:
-        return False
-    result = assess(policies.severity, inputs)
-    revision = await _note(connection, incident, result.inputs, result.level, result.points)
-    if row is not None and (result.level, result.points) == (row.level, row.points):
-        return False
-    event = SeverityProposedV1(
-        event_id=derived_id("severity-proposed", incident, revision),
-        occurred_at=now,
-        incident_id=UUID(str(incident)),
-        cause=cause,
-        reason=f"{reason}: {result.points} points, {result.level}",
-        previous=row.level if row else None,
-        severity=Assessment.model_validate(result, from_attributes=True),
-    )
-    await enqueue(connection, [outgoing(event, source="escalate")])
-    _proposed.labels(cause).inc()
-    return True
+) -> int:
+    """Compute the severity of incidents anew from what is *told*; return how many are proposed."""
+    policy = policies.severity
+    before = await _known(connection, list(told))
+    results: dict[UUID, SeverityResult] = {}
+    for incident, seen in told.items():
+        row = before.get(incident)
+        known = understood(policy, orjson.loads(row.inputs) if row else {})
+        given = understood(policy, {**known, **seen})
+        inputs = worse_of(policy, known, given) if worse else given
+        if row is None or inputs != known:
+            results[incident] = assess(policy, inputs)
+    revisions = await _note(connection, results)
+    proposed = []
+    for incident, result in results.items():
+        row = before.get(incident)
+        if row is not None and (result.level, result.points) == (row.level, row.points):
+            continue
+        event = SeverityProposedV1(
+            event_id=derived_id("severity-proposed", incident, revisions[incident]),
+            occurred_at=now,
+            incident_id=incident,
+            cause=cause,
+            reason=f"{reason}: {result.points} points, {result.level}",
+            previous=row.level if row else None,
+            severity=Assessment.model_validate(result, from_attributes=True),
+        )
+        proposed.append(outgoing(event, source="escalate"))
+    await enqueue(connection, proposed)
+    _proposed.labels(cause).inc(len(proposed))
+    return len(proposed)
+
+
+async def _known(connection: AsyncConnection, incidents: Sequence[UUID]) -> dict[UUID, Any]:
+    """Return and lock the newest assessments of *incidents*."""
+    if not incidents:
+        return {}
+    rows = await connection.execute(_KNOWN, {"incidents": incidents})
+    return {row.incident_id: row for row in rows}
 
 
 async def _note(
-    connection: AsyncConnection, incident: UUID, inputs: Mapping[str, Any], level: str, points: int
-) -> int:
-    """Remember what an assessment was computed from; return how many there were of the incident."""
-    return int(await connection.scalar(_NOTE, _row(incident, inputs, level, points)) or 0)
-
-
-def _row(incident: UUID, inputs: Mapping[str, Any], level: str, points: int) -> dict[str, Any]:
-    return {
-        "incident": incident,
-        "inputs": orjson.dumps(dict(inputs)).decode(),
-        "level": level,
-        "points": points,
+    connection: AsyncConnection, results: Mapping[UUID, Assessment | SeverityResult]
+) -> dict[UUID, int]:
+    """Remember what assessments were computed from; return how many there were of each incident."""
+    if not results:
+        return {}
+    found = results.values()
+    values = {
+        "incidents": list(results),
+        "inputs": [orjson.dumps(dict(one.inputs)).decode() for one in found],
+        "levels": [one.level for one in found],
+        "points": [one.points for one in found],
     }
+    return {row.incident_id: row.revision for row in await connection.execute(_NOTE, values)}

@@ -83,7 +83,7 @@ async def propose_all(
     ]
     await record_proposals(connection, proposed, now)
     await mark_told(connection, [d for found in telling.values() for d in found])
-    await note_proposed(connection, [(p.incident_id, p.severity) for p in proposals])
+    await note_proposed(connection, {p.incident_id: p.severity for p in proposals})
     orders = [
         Order(
             cause=proposal.event_id,

@@ -225,7 +225,7 @@ class Desk:
     ) -> list[Contract]:
         """Return the proposal, and the link both ways."""
         proposal = proposal_of(self.policies, case, inputs, now)
-        await note_proposed(connection, [(proposal.incident_id, proposal.severity)])
+        await note_proposed(connection, {proposal.incident_id: proposal.severity})
         linked = SupportCaseLinkedV1(
             event_id=derived_id("support-case-linked", case.id),
             occurred_at=now,
