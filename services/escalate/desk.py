@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
@@ -62,6 +63,7 @@ class Settled:
         return group
 
 
+@lru_cache(maxsize=4096)
 def storm_key(rule_id: str) -> UUID:
     """Return the key of the storm of a rule."""
     return derived_id("storm-key", rule_id)
@@ -113,7 +115,7 @@ def _take(
         done.absorbed[gone] = group.id
     siblings[group.id] = done.groups[group.id] = group
     tally = group.tallies.get(sighting.rule_id)
-    kept = tally is not None and tally.count <= KEPT_OF_A_RULE
+    kept = tally is not None and tally.times <= KEPT_OF_A_RULE
     done.placed.append((sighting, group.id, kept))
     if group.proposed:
         done.grown.add(group.id)
@@ -131,7 +133,7 @@ def _warmed(
     standing = done.standings.get(sighting.key) or known.standings.get(sighting.key)
     standing = standing or Standing(sighting.kind, sighting.value, sighting.tenant)
     # A line that is dated to the future would make everything before it look faded.
-    at = min(sighting.end, now)
+    at = min(sighting.last, now)
     return observe(standing, sighting.rule_id, sighting.title, sighting.weight, at, rules.half_life)
 
 
@@ -140,7 +142,7 @@ def _hot(done: Settled, known: Known, rules: Rules, now: datetime) -> list[UUID]
     latest = {s.key: (s, group) for s, group, _ in done.placed if s.weight}
     found = []
     for key, (sighting, group) in latest.items():
-        standing, at = done.standings[key], min(sighting.end, now)
+        standing, at = done.standings[key], min(sighting.last, now)
         before = known.standings.get(key)
         if before and not before.armed:
             cooled = risk_at(before, at, rules.half_life) < REARMED * rules.entity_threshold

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -21,10 +20,7 @@ def to_state(group: Group) -> str:
             "kind": group.kind,
             "value": group.value,
             "tenant": group.tenant,
-            "tallies": {
-                rule: [t.title, t.count, t.top, t.total, t.suppressed]
-                for rule, t in group.tallies.items()
-            },
+            "tallies": {rule: [*tally] for rule, tally in group.tallies.items()},
             "facts": {
                 name: sorted(getattr(group.facts, name)) for name in Facts.__dataclass_fields__
             },
@@ -39,15 +35,15 @@ def from_row(row: Any) -> Group:
     state = orjson.loads(row.state)
     stages = state.get("stages", {})  # groups of before 0003 have none
     return Group(
-        id=UUID(str(row.id)),
-        key=UUID(str(row.key)),
+        id=row.id,
+        key=row.key,
         kind=state["kind"],
         value=state["value"],
         tenant=state["tenant"],
         first=row.first_seen,
         last=row.last_seen,
         count=row.detections,
-        tallies={rule: Tally(*tally) for rule, tally in state["tallies"].items()},
+        tallies={rule: Tally._make(tally) for rule, tally in state["tallies"].items()},
         facts=Facts(**{name: frozenset(values) for name, values in state["facts"].items()}),
         stages={stage: (_instant(a), _instant(b)) for stage, (a, b) in stages.items()},
         members=state.get("members", 1),
@@ -58,16 +54,14 @@ def from_row(row: Any) -> Group:
 
 def to_heats(standing: Standing) -> str:
     """Return what an entity's rules add."""
-    return orjson.dumps(
-        {rule: [h.title, h.top, h.total, h.at, h.count] for rule, h in standing.heats.items()}
-    ).decode()
+    return orjson.dumps({rule: [*heat] for rule, heat in standing.heats.items()}).decode()
 
 
 def standing_from_row(row: Any) -> Standing:
     """Return the standing that *row* of ``entity_risk`` holds."""
     heats = {
-        rule: Heat(title, top, total, _instant(at), count)
-        for rule, (title, top, total, at, count) in orjson.loads(row.heats).items()
+        rule: Heat(title, top, total, _instant(at), times)
+        for rule, (title, top, total, at, times) in orjson.loads(row.heats).items()
     }
     return Standing(row.kind, row.value, row.tenant, heats, row.armed)
 

@@ -16,7 +16,6 @@ from uuid import UUID
 from services.escalate.progression import Spans, advance, continues, merged
 from services.escalate.risk import Tally, risk_of
 from services.escalate.sighting import Facts, Sighting
-from services.escalate.stage import stage_of
 from shared.ids import derived_id
 
 __all__ = ["STORM", "Group", "Outcome", "Rules", "absorb", "is_near", "receive"]
@@ -93,21 +92,19 @@ def receive(known: Iterable[Group], sighting: Sighting, rules: Rules) -> Outcome
 
     Seeing the same detection twice is for the caller to prevent.
     """
-    single = _found(sighting)
-    others = sorted(known, key=lambda g: (g.first, str(g.id)))
-    near = [g for g in others if is_near(g, single, rules)]
+    others = sorted(known, key=lambda g: (g.first, g.id))
+    near = [g for g in others if is_near(g, sighting, rules)]
     if not near:
-        return _outcome(single, rules, founded=True)
+        return _outcome(_founded(sighting), rules, founded=True)
     target = next((g for g in near if g.proposed), near[0])
-    group = absorb(target, single)
-    tallied = target.tallies.keys()
+    group = _joined(target, sighting)
     absorbed: list[UUID] = []
     candidates = [g for g in others if g.id != target.id and not g.proposed]
     while met := next((g for g in candidates if is_near(g, group, rules)), None):
         candidates.remove(met)
         group = absorb(group, met)
         absorbed.append(met.id)
-    new_rule = bool(group.tallies.keys() - tallied)
+    new_rule = len(group.tallies) > len(target.tallies)
     return _outcome(group, rules, absorbed=absorbed, new_rule=new_rule)
 
 
@@ -126,7 +123,7 @@ def absorb(group: Group, other: Group) -> Group:
     )
 
 
-def is_near(group: Group, other: Group, rules: Rules) -> bool:
+def is_near(group: Group, other: Group | Sighting, rules: Rules) -> bool:
     """Tell whether time and progression make one of both."""
     if other.first - group.last > rules.gap:
         joined = continues(group.stages, other.stages, rules.progression_gap)
@@ -141,22 +138,40 @@ def is_near(group: Group, other: Group, rules: Rules) -> bool:
     )
 
 
-def _found(sighting: Sighting) -> Group:
-    weight, stage = sighting.weight, stage_of(sighting.facts.tactics)
-    tally = Tally(sighting.title, 1, weight, weight, int(sighting.suppressed))
+def _joined(group: Group, sighting: Sighting) -> Group:
+    """Return *group* with *sighting* in it."""
+    return replace(
+        group,
+        value=min(group.value, sighting.value),
+        first=min(group.first, sighting.first),
+        last=max(group.last, sighting.last),
+        count=group.count + 1,
+        tallies=_sum(group.tallies, _tallied(sighting)),
+        facts=group.facts.plus(sighting.facts),
+        stages=merged(group.stages, sighting.stages),
+    )
+
+
+def _founded(sighting: Sighting) -> Group:
+    """Return the group that *sighting* is the first of."""
     return Group(
         id=derived_id("group", sighting.key, sighting.detection_id),
         key=sighting.key,
         kind=sighting.kind,
         value=sighting.value,
         tenant=sighting.tenant,
-        first=sighting.start,
-        last=sighting.end,
+        first=sighting.first,
+        last=sighting.last,
         count=1,
-        tallies={sighting.rule_id: tally},
+        tallies=_tallied(sighting),
         facts=sighting.facts,
-        stages={stage: (sighting.start, sighting.end)} if stage and weight else {},
+        stages=sighting.stages,
     )
+
+
+def _tallied(sighting: Sighting) -> Mapping[str, Tally]:
+    weight = sighting.weight
+    return {sighting.rule_id: Tally(sighting.title, 1, weight, weight, int(sighting.suppressed))}
 
 
 def _outcome(

@@ -18,12 +18,11 @@ Spans = Mapping[str, Span]
 
 def merged(one: Spans, other: Spans) -> Spans:
     """Return the stages of both."""
-    if not other or one == other:
-        return one
-    found = dict(one)
+    found = one
     for stage, (first, last) in other.items():
-        known = found.get(stage)
-        found[stage] = (min(first, known[0]), max(last, known[1])) if known else (first, last)
+        start, end = one.get(stage, (first, last))
+        if stage not in one or first < start or last > end:
+            found = {**found, stage: (min(first, start), max(last, end))}
     return found
 
 
@@ -44,6 +43,8 @@ def path(spans: Spans) -> list[str]:
 
 def advance(spans: Spans) -> int:
     """Return by how many steps the activity advanced: of the longest run of stages in order."""
+    if len(spans) < 2:
+        return 0
     return max(_longest([STAGES.index(stage) for stage in path(spans)]) - 1, 0)
 
 

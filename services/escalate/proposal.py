@@ -122,7 +122,7 @@ def priority_inputs(group: Group, tier: str | None) -> Mapping[str, tuple[str, .
 
 def title_of(group: Group) -> str:
     """Return what people call it: its weightiest rule, and where."""
-    tallies = sorted(group.tallies.values(), key=lambda t: (-t.top, -t.count, t.title))
+    tallies = sorted(group.tallies.values(), key=lambda t: (-t.top, -t.times, t.title))
     more = len(tallies) - 1
     others = f" and {more} other rule{'s' if more > 1 else ''}" if more else ""
     return printable(f"{tallies[0].title[:140]}{others} on {_entity(group)}")
@@ -190,7 +190,7 @@ def _accumulated(group: Group, rules: Rules, standing: Standing | None) -> str:
 
 def _weighed(group: Group, rules: Rules) -> str:
     weighty = sorted(group.tallies.items(), key=lambda item: (-item[1].risk, item[0]))
-    parts = [f"{t.title} ×{t.count}: {t.risk}" for _, t in weighty[:_LISTED_RULES]]
+    parts = [f"{t.title} ×{t.times}: {t.risk}" for _, t in weighty[:_LISTED_RULES]]
     if (more := len(weighty) - _LISTED_RULES) > 0:
         parts.append(f"{more} more: {sum(t.risk for _, t in weighty[_LISTED_RULES:])}")
     return (

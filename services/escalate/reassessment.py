@@ -124,9 +124,7 @@ def _reach(scope: Scope) -> str | None:
     return wider.get(widest, widest) if len(names) > 1 else widest
 
 
-async def note_proposed(
-    connection: AsyncConnection, first: Mapping[UUID, Assessment]
-) -> None:
+async def note_proposed(connection: AsyncConnection, first: Mapping[UUID, Assessment]) -> None:
     """Remember what the first proposals of incidents were computed from."""
     await _note(connection, first)
 

@@ -6,7 +6,7 @@ integers and independent of the order in which detections come.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["WEIGHTS", "Tally", "risk_of"]
 
@@ -16,15 +16,14 @@ WEIGHTS: Mapping[str, int] = {
 MOST = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """What one rule found in a group: how often, its greatest weight, the sum of all weights.
 
-    What is suppressed counts, and weighs nothing.
+    What is suppressed counts, and weighs nothing. (A tuple: there are many, read for every group.)
     """
 
     title: str
-    count: int
+    times: int
     top: int
     total: int
     suppressed: int = 0
@@ -34,7 +33,7 @@ class Tally:
         title = min((-self.top, self.title), (-other.top, other.title))[1]
         return Tally(
             title,
-            self.count + other.count,
+            self.times + other.times,
             max(self.top, other.top),
             self.total + other.total,
             self.suppressed + other.suppressed,

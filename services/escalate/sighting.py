@@ -1,12 +1,15 @@
 """What grouping needs to know of a detection: its entity, its time, its weight, where it was."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID
 
+from services.escalate.progression import Spans
 from services.escalate.risk import WEIGHTS
+from services.escalate.stage import stage_of
 from shared.contracts.detect import DetectionRaisedV1
 from shared.ids import derived_id
 
@@ -16,6 +19,7 @@ SOURCE = "source"
 # The most telling first: what a rule says of a host is about the host, whoever used it.
 _PRECEDENCE = ("host", "user", "account", "ip", "service")
 _MOST_VALUES = 50
+_NO_NAME = frozenset({""})
 _LONGEST = 256
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2999, 1, 1, tzinfo=UTC)
@@ -33,7 +37,13 @@ class Facts:
 
     def plus(self, other: "Facts") -> "Facts":
         """Return both together, of each set the first 50 by name: so whatever the order."""
-        if all(getattr(other, name) <= getattr(self, name) for name in self.__slots__):
+        if (
+            other.services <= self.services
+            and other.regions <= self.regions
+            and other.datacenters <= self.datacenters
+            and other.servers <= self.servers
+            and other.tactics <= self.tactics
+        ):
             return self  # nearly always: the next detection is of what the group knows
         return Facts(*(_some(getattr(self, f.name) | getattr(other, f.name)) for f in fields(self)))
 
@@ -50,28 +60,34 @@ class Sighting:
     rule_id: str
     title: str
     weight: int
-    start: datetime
-    end: datetime
+    first: datetime
+    last: datetime
     facts: Facts
     suppressed: bool = False
+
+    @property
+    def stages(self) -> Spans:
+        """Return how far the activity has got that it shows; what is suppressed shows nothing."""
+        stage = stage_of(self.facts.tactics) if self.weight else None
+        return {stage: (self.first, self.last)} if stage else {}
 
 
 def sighting_of(detection: DetectionRaisedV1) -> Sighting:
     """Return *detection* as grouping sees it."""
     kind, value = _primary(detection)
     hosts = [e.value for e in detection.entities if e.type == "host"]
-    start, end = sorted(map(_plausible, (detection.first_seen, detection.last_seen)))
+    one, other = _plausible(detection.first_seen), _plausible(detection.last_seen)
     return Sighting(
         detection_id=detection.detection_id,
-        key=derived_id("group-key", detection.tenant or "", kind, value.casefold().rstrip(".")),
+        key=_key(detection.tenant or "", kind, value.casefold().rstrip(".")),
         kind=kind,
         value=value,
         tenant=printable(detection.tenant) if detection.tenant else None,
         rule_id=printable(detection.rule_id),
         title=printable(detection.title),
         weight=WEIGHTS[detection.level],
-        start=start,
-        end=end,
+        first=min(one, other),
+        last=max(one, other),
         facts=Facts(
             services=_named([detection.service]),
             regions=_named([detection.region]),
@@ -94,6 +110,11 @@ def printable(text: str, longest: int = _LONGEST) -> str:
     return " ".join(clean.split())[:longest]
 
 
+@lru_cache(maxsize=4096)  # many detections are of few entities
+def _key(tenant: str, kind: str, name: str) -> UUID:
+    return derived_id("group-key", tenant, kind, name)
+
+
 def _primary(detection: DetectionRaisedV1) -> tuple[str, str]:
     for kind in _PRECEDENCE:
         for entity in detection.entities:
@@ -113,8 +134,8 @@ def _plausible(instant: datetime) -> datetime:
 
 
 def _named(values: Iterable[str | None]) -> frozenset[str]:
-    return _some({name for value in values if value and (name := printable(value))})
+    return _some({printable(value) for value in values if value} - _NO_NAME)
 
 
-def _some(values: Iterable[str]) -> frozenset[str]:
-    return frozenset(sorted(set(values))[:_MOST_VALUES])
+def _some(values: Set[str]) -> frozenset[str]:
+    return frozenset(values if len(values) <= _MOST_VALUES else sorted(values)[:_MOST_VALUES])

@@ -33,5 +33,5 @@ IMPACT = frozenset({"impact"})
 
 def stage_of(tactics: Collection[str]) -> str | None:
     """Return the most advanced stage that *tactics* name; None if they name none."""
-    found = {_STAGE[tactic] for tactic in tactics if tactic in _STAGE}
+    found = [_STAGE[tactic] for tactic in tactics if tactic in _STAGE]
     return max(found, key=STAGES.index, default=None)

@@ -9,27 +9,31 @@ is no risk. Sums are independent of the order in which detections come.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 __all__ = ["Heat", "Standing", "explained", "observe", "risk_at"]
 
 MOST_RULES = 100
+_NONE = timedelta(0)
 FADED = 0.5  # a rule that weighs less than this is forgotten
 
 
-@dataclass(frozen=True, slots=True)
-class Heat:
-    """What one rule adds: its title, greatest weight, sum of weights as faded at ``at``, count."""
+class Heat(NamedTuple):
+    """What one rule adds: title, greatest weight, sum of weights as faded at ``at``, how often."""
 
     title: str
     top: int
     total: float
     at: datetime
-    count: int
+    times: int
 
     def weight(self, at: datetime, half_life: timedelta) -> float:
         """Return what the rule weighs at an instant."""
-        faded = _fade(at - self.at, half_life)
-        return faded * min(self.top + max(self.total - self.top, 0) / 10, 2 * self.top)
+        return _faded(
+            min(self.top + max(self.total - self.top, 0) / 10, 2 * self.top),
+            at - self.at,
+            half_life,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,9 @@ def observe(
         heat = Heat(title, weight, float(weight), at, 1)
     else:
         newest = max(known.at, at)
-        total = known.total * _fade(newest - known.at, half_life)
-        total += weight * _fade(newest - at, half_life)
-        heat = Heat(title, max(known.top, weight), total, newest, known.count + 1)
+        total = _faded(known.total, newest - known.at, half_life)
+        total += _faded(weight, newest - at, half_life)
+        heat = Heat(title, max(known.top, weight), total, newest, known.times + 1)
     heats = {**standing.heats, rule: heat}
     if len(heats) > MOST_RULES:
         now = max(h.at for h in heats.values())
@@ -75,11 +79,11 @@ def explained(standing: Standing, at: datetime, half_life: timedelta) -> list[st
     weights = {rule: heat.weight(at, half_life) for rule, heat in standing.heats.items()}
     order = sorted(weights, key=lambda rule: (-weights[rule], rule))
     return [
-        f"{standing.heats[rule].title} ×{standing.heats[rule].count}: {weights[rule]:.0f}"
+        f"{standing.heats[rule].title} ×{standing.heats[rule].times}: {weights[rule]:.0f}"
         for rule in order
         if weights[rule] >= FADED
     ]
 
 
-def _fade(age: timedelta, half_life: timedelta) -> float:
-    return float(0.5 ** (max(age, timedelta(0)) / half_life))
+def _faded(weight: float, age: timedelta, half_life: timedelta) -> float:
+    return weight if age <= _NONE else float(weight * 0.5 ** (age / half_life))

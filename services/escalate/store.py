@@ -28,7 +28,8 @@ GROUP_COLUMNS = (
     "g.id, g.key, g.first_seen, g.last_seen, g.detections, g.state, g.proposed_at, g.snoozed_until"
 )
 _SEEN = text(
-    "INSERT INTO inbox (consumer, event_id) SELECT :consumer, unnest(CAST(:ids AS uuid[]))"
+    "INSERT INTO inbox (consumer, event_id)"
+    " SELECT :consumer, id FROM unnest(CAST(:ids AS uuid[])) AS i (id) ORDER BY id"
     " ON CONFLICT DO NOTHING RETURNING event_id"
 )
 _LOCK = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS k (key)")
@@ -125,7 +126,7 @@ async def seen_first(connection: AsyncConnection, consumer: str, ids: Iterable[U
 
     In one order everywhere, so that two instances with the same messages wait, not deadlock.
     """
-    rows = await connection.execute(_SEEN, {"consumer": consumer, "ids": sorted(set(ids))})
+    rows = await connection.execute(_SEEN, {"consumer": consumer, "ids": list(ids)})
     return set(rows.scalars())
 
 
@@ -140,8 +141,8 @@ async def what_is_known(
     reach: dict[UUID, tuple[datetime, datetime]] = {}
     for sighting in sightings:
         for key in (sighting.key, storm_key(sighting.rule_id)):
-            since, until = reach.get(key, (sighting.start, sighting.end))
-            reach[key] = (min(since, sighting.start), max(until, sighting.end))
+            since, until = reach.get(key, (sighting.first, sighting.last))
+            reach[key] = (min(since, sighting.first), max(until, sighting.last))
     await connection.execute(_LOCK, {"keys": sorted(map(lock_key, reach))})
     far = rules.reach
     rows = await connection.execute(
@@ -154,7 +155,7 @@ async def what_is_known(
     )
     groups = [from_row(row) for row in rows]
     found = await connection.execute(_STANDINGS, {"keys": list({s.key for s in sightings})})
-    standings = {UUID(str(row.key)): standing_from_row(row) for row in found}
+    standings = {row.key: standing_from_row(row) for row in found}
     in_force = await connection.execute(_IN_FORCE, {"now": now})
     suppressions = Suppressions(Suppression(*row) for row in in_force)
     names = list({s.rule_id for s in sightings})
@@ -201,8 +202,8 @@ async def record(
             "rules": [s.rule_id for s, _, _ in placed],
             "titles": [s.title for s, _, _ in placed],
             "levels": [levels[s.detection_id] for s, _, _ in placed],
-            "first": [s.start for s, _, _ in placed],
-            "last": [s.end for s, _, _ in placed],
+            "first": [s.first for s, _, _ in placed],
+            "last": [s.last for s, _, _ in placed],
             "bodies": [bodies[s.detection_id].decode() if kept else None for s, _, kept in placed],
             "suppressed": [s.suppressed for s, _, _ in placed],
             "now": now,
@@ -238,7 +239,7 @@ async def telling_detections(
     rows = await connection.execute(_KEPT, {"groups": list(groups), "again": again})
     kept: dict[UUID, list[Any]] = defaultdict(list)
     for row in rows:
-        kept[UUID(str(row.target))].append(row)
+        kept[row.target].append(row)
     chosen = {group: [r.detection_id for r in most_telling(kept[group])] for group in groups}
     ids = [identity for found in chosen.values() for identity in found]
     bodies = {r.id: r.body for r in await connection.execute(_BODIES, {"ids": ids})} if ids else {}

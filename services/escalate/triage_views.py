@@ -92,7 +92,7 @@ def _group(row: Any, rules: Rules) -> dict[str, Any]:
         "last_seen": rfc3339(group.last),
         "stages": path(group.stages),
         "rules": [
-            {"rule_id": rule, "title": t.title, "count": t.count, "risk": t.risk}
+            {"rule_id": rule, "title": t.title, "count": t.times, "risk": t.risk}
             for rule, t in sorted(group.tallies.items(), key=lambda x: (-x[1].risk, x[0]))[:50]
         ],
         "incident_id": str(row.incident_id) if row.incident_id else None,

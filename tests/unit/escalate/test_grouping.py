@@ -243,7 +243,7 @@ def test_nothing_is_lost_and_no_group_is_proposed_twice(drawn: Any, shuffle: Any
     assert len(set(desk.proposals)) == len(desk.proposals)
     for group in desk.groups.values():
         assert group.proposed == (group.risk(desk.rules) >= desk.rules.threshold)
-        assert sum(t.count for t in group.tallies.values()) == group.count
+        assert sum(t.times for t in group.tallies.values()) == group.count
 
 
 @settings(max_examples=100, deadline=None)
