@@ -1,9 +1,10 @@
 """Messages in: each has its effect once, and is acknowledged after the commit of it."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from prometheus_client import Counter
+import prometheus_client
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.assembly import await_v_team
@@ -62,7 +63,9 @@ HOLD_PLACED: dict[str, tuple[type[EvidenceRecordedV1 | IncidentUpdatedV1], str]]
     IncidentUpdatedV1.SUBJECT: (IncidentUpdatedV1, "LegalHoldPlaced"),
 }
 
-_detections = Counter("tocsin_escalate_detections_total", "Detections grouped", ["level"])
+_detections = prometheus_client.Counter(
+    "tocsin_escalate_detections_total", "Detections grouped", ["level"]
+)
 _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
     contract.SUBJECT: contract
     for contract in (
@@ -125,8 +128,8 @@ class DetectionHandler:
             if not new:
                 return
             done = await triage(connection, new, self._policies(), self._channel, self._clock())
-        for detection, _ in new.values():
-            _detections.labels(detection.level).inc()
+        for level, count in Counter(detection.level for detection, _ in new.values()).items():
+            _detections.labels(level).inc(count)
         if done.verdicts:
             self._on_proposed()
         if done.grown:

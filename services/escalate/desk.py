@@ -1,7 +1,7 @@
 """Triage of many detections at once: which groups change, and which are to be proposed. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -28,7 +28,7 @@ Cause = Literal["group", "entity", "storm"]
 class Known:
     """What is on record about the entities and rules of the detections at hand."""
 
-    groups: Iterable[Group] = ()
+    groups: Collection[Group] = ()
     standings: Mapping[UUID, Standing] = field(default_factory=dict)
     suppressions: Suppressions = field(default_factory=Suppressions)
     recent: Mapping[str, int] = field(default_factory=dict)  # proposals by rule in the storm window
@@ -55,6 +55,12 @@ class Settled:
     urgent: set[UUID] = field(default_factory=set)
     grown: set[UUID] = field(default_factory=set)
     hits: Counter[UUID] = field(default_factory=Counter)
+
+    def turned(self, known: Known) -> list[Group]:
+        """Return the proposed groups whose detections were where, or of what, none was before."""
+        before = {group.id: group.facts for group in known.groups}
+        grown = (self.groups[identity] for identity in self.grown if identity in self.groups)
+        return [group for group in grown if group.facts != before.get(group.id)]
 
     def final(self, group: UUID) -> UUID:
         """Return the group that *group* is part of in the end."""

@@ -125,6 +125,8 @@ def absorb(group: Group, other: Group) -> Group:
 
 def is_near(group: Group, other: Group | Sighting, rules: Rules) -> bool:
     """Tell whether time and progression make one of both."""
+    if group.first <= other.first and other.last <= group.last:
+        return True
     if other.first - group.last > rules.gap:
         joined = continues(group.stages, other.stages, rules.progression_gap)
     elif group.first - other.last > rules.gap:

@@ -141,7 +141,7 @@ async def note_set(connection: AsyncConnection, event: SeveritySetV1, policies: 
 async def worsened(
     connection: AsyncConnection, groups: Iterable[Group], policies: Policies, now: datetime
 ) -> int:
-    """Propose anew where the detections of a proposed group show something worse; return how many.
+    """Propose anew where *groups*, which are proposed, show something worse; return how many.
 
     A later stage, another region, stolen credentials: the vector has changed.
     """

@@ -42,6 +42,8 @@ class Tally(NamedTuple):
     @property
     def risk(self) -> int:
         """Return what the rule adds to the group's risk."""
+        if self.times == 1:
+            return self.top
         return min(self.top + (self.total - self.top) // 10, 2 * self.top, MOST)
 
 

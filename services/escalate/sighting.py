@@ -1,7 +1,7 @@
 """What grouping needs to know of a detection: its entity, its time, its weight, where it was."""
 
 import unicodedata
-from collections.abc import Iterable, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,7 +19,7 @@ SOURCE = "source"
 # The most telling first: what a rule says of a host is about the host, whoever used it.
 _PRECEDENCE = ("host", "user", "account", "ip", "service")
 _MOST_VALUES = 50
-_NO_NAME = frozenset({""})
+_NONE: frozenset[str] = frozenset()
 _LONGEST = 256
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2999, 1, 1, tzinfo=UTC)
@@ -89,10 +89,10 @@ def sighting_of(detection: DetectionRaisedV1) -> Sighting:
         first=min(one, other),
         last=max(one, other),
         facts=Facts(
-            services=_named([detection.service]),
-            regions=_named([detection.region]),
-            datacenters=_named([detection.datacenter]),
-            servers=_named([detection.server] if detection.server else hosts),
+            services=_one(detection.service),
+            regions=_one(detection.region),
+            datacenters=_one(detection.datacenter),
+            servers=_one(detection.server) if detection.server else _named(hosts),
             tactics=_named(detection.attack_tactics),
         ),
     )
@@ -133,8 +133,15 @@ def _plausible(instant: datetime) -> datetime:
     return _LATEST if instant.year > _LATEST.year else instant.astimezone(UTC)
 
 
-def _named(values: Iterable[str | None]) -> frozenset[str]:
-    return _some({printable(value) for value in values if value} - _NO_NAME)
+def _one(value: str | None) -> frozenset[str]:
+    name = printable(value) if value else ""
+    return frozenset((name,)) if name else _NONE
+
+
+def _named(values: Sequence[str]) -> frozenset[str]:
+    if len(values) <= 1:
+        return _one(values[0]) if values else _NONE
+    return _some({*map(printable, values)} - {""})
 
 
 def _some(values: Set[str]) -> frozenset[str]:

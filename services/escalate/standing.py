@@ -29,11 +29,9 @@ class Heat(NamedTuple):
 
     def weight(self, at: datetime, half_life: timedelta) -> float:
         """Return what the rule weighs at an instant."""
-        return _faded(
-            min(self.top + max(self.total - self.top, 0) / 10, 2 * self.top),
-            at - self.at,
-            half_life,
-        )
+        top = self.top
+        weight = min(top + (self.total - top) / 10, 2 * top) if self.total > top else top
+        return _faded(weight, at - self.at, half_life)
 
 
 @dataclass(frozen=True, slots=True)

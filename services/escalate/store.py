@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -106,8 +107,11 @@ _KEPT = text(
 )
 _BODIES = text("SELECT id, body FROM detections WHERE id = ANY(CAST(:ids AS uuid[]))")
 _PROPOSED = text(
-    "UPDATE detection_groups SET incident_id = :incident, proposed_at = :now, proposal = :body,"
-    " told = detections, tell_after = :now, cause = :cause, cause_rule = :rule WHERE id = :id"
+    "UPDATE detection_groups AS g SET incident_id = p.incident, proposed_at = :now,"
+    " proposal = p.body, told = g.detections, tell_after = :now, cause = p.cause,"
+    " cause_rule = p.rule FROM unnest(CAST(:ids AS uuid[]), CAST(:incidents AS uuid[]),"
+    " CAST(:bodies AS text[]), CAST(:causes AS text[]), CAST(:rules AS text[]))"
+    " AS p (id, incident, body, cause, rule) WHERE g.id = p.id"
 )
 _TOLD = text("UPDATE detections SET told = true WHERE id = ANY(CAST(:ids AS uuid[]))")
 _CLOSE = text(
@@ -233,20 +237,27 @@ async def _warm(connection: AsyncConnection, done: Settled, half_life: timedelta
 
 
 async def telling_detections(
-    connection: AsyncConnection, groups: Sequence[UUID], *, again: bool = False
+    connection: AsyncConnection,
+    groups: Sequence[UUID],
+    at_hand: Mapping[UUID, DetectionRaisedV1] = MappingProxyType({}),
+    *,
+    again: bool = False,
 ) -> dict[UUID, list[DetectionRaisedV1]]:
-    """Return the most telling detections of each group; without *again*, of those not yet told."""
+    """Return the most telling detections of each group; without *again*, of those not yet told.
+
+    What is *at_hand*, by id, is not read.
+    """
     rows = await connection.execute(_KEPT, {"groups": list(groups), "again": again})
     kept: dict[UUID, list[Any]] = defaultdict(list)
     for row in rows:
         kept[row.target].append(row)
     chosen = {group: [r.detection_id for r in most_telling(kept[group])] for group in groups}
-    ids = [identity for found in chosen.values() for identity in found]
-    bodies = {r.id: r.body for r in await connection.execute(_BODIES, {"ids": ids})} if ids else {}
-    return {
-        group: [DetectionRaisedV1.from_json(bodies[identity].encode()) for identity in found]
-        for group, found in chosen.items()
-    }
+    found = {identity for ids in chosen.values() for identity in ids}
+    known = {identity: at_hand[identity] for identity in found & at_hand.keys()}
+    if missing := list(found - at_hand.keys()):
+        for row in await connection.execute(_BODIES, {"ids": missing}):
+            known[row.id] = DetectionRaisedV1.from_json(row.body.encode())
+    return {group: [known[identity] for identity in ids] for group, ids in chosen.items()}
 
 
 async def record_proposals(
@@ -255,18 +266,18 @@ async def record_proposals(
     now: datetime,
 ) -> None:
     """Write down which groups are proposed, by what cause and rule, with all they have now."""
-    rows: list[dict[str, Any]] = [
-        {
-            "id": group,
-            "incident": proposal.incident_id,
-            "now": now,
-            "body": proposal.model_dump_json(exclude={"detections"}, exclude_none=True),
-            "cause": cause,
-            "rule": rule,
-        }
-        for group, proposal, cause, rule in proposed
-    ]
-    await connection.execute(_PROPOSED, rows)
+    values = {
+        "ids": [group for group, *_ in proposed],
+        "incidents": [proposal.incident_id for _, proposal, *_ in proposed],
+        "bodies": [
+            proposal.model_dump_json(exclude={"detections"}, exclude_none=True)
+            for _, proposal, *_ in proposed
+        ],
+        "causes": [cause for *_, cause, _ in proposed],
+        "rules": [rule for *_, rule in proposed],
+        "now": now,
+    }
+    await connection.execute(_PROPOSED, values)
 
 
 async def mark_told(connection: AsyncConnection, detections: Iterable[DetectionRaisedV1]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -51,9 +52,9 @@ async def triage(
     levels = {identity: detection.level for identity, (detection, _) in detections.items()}
     bodies = {identity: body for identity, (_, body) in detections.items()}
     await record(connection, done, levels, bodies, rules, now)
-    await propose_all(connection, done.verdicts, done.standings, policies, channel, now)
-    grown = [done.groups[identity] for identity in done.grown if identity in done.groups]
-    await worsened(connection, grown, policies, now)
+    at_hand = {identity: detection for identity, (detection, _) in detections.items()}
+    await propose_all(connection, done.verdicts, done.standings, policies, channel, now, at_hand)
+    await worsened(connection, done.turned(known), policies, now)
     _suppressed.inc(sum(done.hits.values()))
     return done
 
@@ -65,11 +66,15 @@ async def propose_all(
     policies: Policies,
     channel: str,
     now: datetime,
+    at_hand: Mapping[UUID, DetectionRaisedV1] = MappingProxyType({}),
 ) -> None:
-    """Propose an incident of each group, and page the teams whose services it touches."""
+    """Propose an incident of each group, and page the teams whose services it touches.
+
+    Detections that are *at_hand*, by id, are not read again.
+    """
     if not verdicts:
         return
-    telling = await telling_detections(connection, [v.group.id for v in verdicts])
+    telling = await telling_detections(connection, [v.group.id for v in verdicts], at_hand)
     proposals = [
         propose(
             verdict.group, telling[verdict.group.id], policies, now,
