@@ -13,6 +13,10 @@ from services.escalate.standing import Heat, Standing
 __all__ = ["from_row", "standing_from_row", "to_heats", "to_state"]
 
 
+_FACTS = tuple(Facts.__dataclass_fields__)
+_instant = datetime.fromisoformat
+
+
 def to_state(group: Group) -> str:
     """Return what has no column of its own."""
     return orjson.dumps(
@@ -21,9 +25,7 @@ def to_state(group: Group) -> str:
             "value": group.value,
             "tenant": group.tenant,
             "tallies": {rule: [*tally] for rule, tally in group.tallies.items()},
-            "facts": {
-                name: sorted(getattr(group.facts, name)) for name in Facts.__dataclass_fields__
-            },
+            "facts": {name: sorted(getattr(group.facts, name)) for name in _FACTS},
             "stages": group.stages,
             "members": group.members,
         }
@@ -33,7 +35,7 @@ def to_state(group: Group) -> str:
 def from_row(row: Any) -> Group:
     """Return the group that *row* of ``detection_groups`` holds."""
     state = orjson.loads(row.state)
-    stages = state.get("stages", {})  # groups of before 0003 have none
+    facts, stages = state["facts"], state.get("stages", {})  # groups of before 0003 have none
     return Group(
         id=row.id,
         key=row.key,
@@ -44,7 +46,7 @@ def from_row(row: Any) -> Group:
         last=row.last_seen,
         count=row.detections,
         tallies={rule: Tally._make(tally) for rule, tally in state["tallies"].items()},
-        facts=Facts(**{name: frozenset(values) for name, values in state["facts"].items()}),
+        facts=Facts(*(frozenset(facts[name]) for name in _FACTS)),
         stages={stage: (_instant(a), _instant(b)) for stage, (a, b) in stages.items()},
         members=state.get("members", 1),
         proposed=row.proposed_at is not None,
@@ -64,7 +66,3 @@ def standing_from_row(row: Any) -> Standing:
         for rule, (title, top, total, at, times) in orjson.loads(row.heats).items()
     }
     return Standing(row.kind, row.value, row.tenant, heats, row.armed)
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)

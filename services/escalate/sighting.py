@@ -105,7 +105,7 @@ def printable(text: str, longest: int = _LONGEST) -> str:
     (PostgreSQL takes no NUL) or the reading order of a page.
     """
     if text.isascii() and text.isprintable():  # nearly all; the loop below costs microseconds
-        return " ".join(text.split())[:longest]
+        return (" ".join(text.split()) if " " in text else text)[:longest]
     clean = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text[: 4 * longest])
     return " ".join(clean.split())[:longest]
 

@@ -7,7 +7,7 @@ is no risk. Sums are independent of the order in which detections come.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ class Heat(NamedTuple):
         """Return what the rule weighs at an instant."""
         top = self.top
         weight = min(top + (self.total - top) / 10, 2 * top) if self.total > top else top
-        return _faded(weight, at - self.at, half_life)
+        return weight if at <= self.at else _faded(weight, at - self.at, half_life)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,15 @@ def observe(
         now = max(h.at for h in heats.values())
         least = min(heats, key=lambda name: (heats[name].weight(now, half_life), name))
         del heats[least]
-    return replace(standing, heats=heats)
+    return Standing(standing.kind, standing.value, standing.tenant, heats, standing.armed)
 
 
 def risk_at(standing: Standing, at: datetime, half_life: timedelta) -> int:
     """Return the risk at an instant, rounded down."""
-    return int(sum(heat.weight(at, half_life) for heat in standing.heats.values()) + 1e-6)
+    risk = 1e-6
+    for heat in standing.heats.values():
+        risk += heat.weight(at, half_life)
+    return int(risk)
 
 
 def explained(standing: Standing, at: datetime, half_life: timedelta) -> list[str]:

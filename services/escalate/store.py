@@ -157,9 +157,9 @@ async def what_is_known(
             "until": [until + far for _, until in reach.values()],
         },
     )
-    groups = [from_row(row) for row in rows]
+    groups = [from_row(row) for row in rows.all()]
     found = await connection.execute(_STANDINGS, {"keys": list({s.key for s in sightings})})
-    standings = {row.key: standing_from_row(row) for row in found}
+    standings = {row.key: standing_from_row(row) for row in found.all()}
     in_force = await connection.execute(_IN_FORCE, {"now": now})
     suppressions = Suppressions(Suppression(*row) for row in in_force)
     names = list({s.rule_id for s in sightings})
@@ -249,7 +249,7 @@ async def telling_detections(
     """
     rows = await connection.execute(_KEPT, {"groups": list(groups), "again": again})
     kept: dict[UUID, list[Any]] = defaultdict(list)
-    for row in rows:
+    for row in rows.all():
         kept[row.target].append(row)
     chosen = {group: [r.detection_id for r in most_telling(kept[group])] for group in groups}
     found = {identity for ids in chosen.values() for identity in ids}
