@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from shared.logging import configure_logging
 from shared.settings import ServiceSettings, SettingsError, load_settings
 
-__all__ = ["serve"]
+__all__ = ["seldom_collect", "serve"]
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -58,9 +58,17 @@ def serve(
         timeout_graceful_shutdown=int(settings.drain_seconds),
         limit_concurrency=2000,
     )
-    # The program stays, and what it works on is decoded and dropped by the thousand and forms no
-    # cycles: a whole look at both stops every request for a tenth of a second.
+    seldom_collect()
+    _Server(config, app).run()
+
+
+def seldom_collect() -> None:
+    """Have the collector of cyclic garbage spare the program, and look seldom.
+
+    The program stays, and what it works on is decoded and dropped by the thousand and forms no
+    cycles: a whole look at both stops every request for a tenth of a second. A batch of messages
+    is less than the threshold, or every batch would be looked at while it is worked on.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    _Server(config, app).run()
+    gc.set_threshold(100_000, 20, 50)

@@ -159,8 +159,8 @@ CONSUMERS = (
         stream="DETECTIONS",
         service="escalate",
         filter_subject="tocsin.v1.detect.detection.raised",
-        batch=256,  # as many as one transaction of triage takes
-        max_ack_pending=1024,
+        batch=512,  # as many as one transaction of triage takes
+        max_ack_pending=2048,
     ),
     ConsumerSpec(
         durable="escalate-sources",

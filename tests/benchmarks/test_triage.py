@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from services.escalate.consumer import DetectionHandler
+from services.escalate.consumer import DETECTIONS_CONSUMER, DetectionHandler
 from services.escalate.desk import Known, settle
 from services.escalate.grouping import Group, Rules
 from services.escalate.proposal import Policies
@@ -21,6 +21,8 @@ from services.escalate.standing import Standing
 from shared.clock import utc_now
 from shared.consume import Delivery
 from shared.contracts.detect import DetectionRaisedV1
+from shared.serve import seldom_collect
+from shared.topology import consumer
 from tests.support.world import World
 from tests.unit.escalate.given import detection, directory, priority_policy, severity_policy
 
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.benchmark
 
 DETECTIONS = int(os.environ.get("TOCSIN_BENCH_DETECTIONS", "20000"))
 GROUPS = int(os.environ.get("TOCSIN_BENCH_GROUPS", "100000"))
-BATCH = 256
+BATCH = consumer(DETECTIONS_CONSUMER).batch
 LEVELS = ("informational", "low", "low", "medium")
 TACTICS = ("initial-access", "execution", "discovery", "collection")
 RAW = "<Event>" + "x" * 900 + "</Event>"
@@ -76,6 +78,7 @@ async def test_detections_a_second_into_postgresql(world: World, kind: str) -> N
         world.engine("escalate"), lambda: policies, "log", utc_now, lambda: None, lambda: None
     )
     await handler(in_batches([detection(f"warm-{kind}")])[0])
+    seldom_collect()  # as the service does
     begun, worked = time.perf_counter(), time.process_time()
     for batch in batches:
         await handler(batch)

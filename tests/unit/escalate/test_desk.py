@@ -270,3 +270,16 @@ def test_neither_order_nor_batches_change_the_groups(drawn: Any, size: int, shuf
         for r in (whole, parts)
     ]
     assert seen[0] == seen[1]
+
+
+def test_a_severity_is_asked_for_anew_only_where_detections_show_something_new() -> None:
+    record = Record()
+    record.take([on("ws01", "first", attack_tactics=["execution"])])
+
+    def turned(name: str, **more: Any) -> list[Group]:
+        known = Known(list(record.groups.values()))
+        return record.take([on("ws01", name, **more)]).turned(known)
+
+    assert turned("again", attack_tactics=["execution"]) == []
+    (group,) = turned("worse", attack_tactics=["exfiltration"])
+    assert group.facts.tactics == {"execution", "exfiltration"}
