@@ -183,13 +183,24 @@ class InventoryKeeper:
             newest = await store.head(connection)
             if newest is None:
                 document = (await connection.execute(_NEWEST_DOCUMENT)).scalar_one_or_none()
-            elif self._newest is None or self._newest[1].revision != newest.revision:
-                self._newest = await store.load(connection, newest), newest
+            else:
+                self._newest = await self._read(connection, newest), newest
         if document is not None:
             # Stored in one piece, before there were rows.
             inventory = await asyncio.to_thread(parse, document, stored=True)
             changes = difference(EMPTY, inventory.entries, inventory.placements)
             await self._record(Change(EMPTY, inventory, changes, ()), "document", "notify")
+
+    async def _read(self, connection: AsyncConnection, newest: Recorded) -> Inventory:
+        """Return *newest*: by what differs from what is known, if that is still part of it."""
+        if self._newest is not None:
+            known, recorded = self._newest
+            if recorded.version == newest.version:
+                return known
+            # None where the database was put back to an earlier state.
+            if await store.revision_of(connection, recorded.version) == recorded:
+                return await store.advance(connection, known, recorded, newest)
+        return await store.load(connection, newest)
 
     async def _record(self, change: Change, source: str, by: str) -> None:
         if self._newest is not None and not change.difference:

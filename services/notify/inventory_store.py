@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notify.inventory import ENTRY_KINDS, Entry, Inventory, Kind, Tenant, assemble
 from services.notify.inventory_diff import Difference
 from services.notify.inventory_entries import document, entry
+from services.notify.placement_rows import PlacementKey, merge
 from services.notify.placements import (
     FOREVER,
     NEVER,
@@ -32,8 +33,8 @@ from shared.yaml_lines import node_of
 Rows = TypeVar("Rows", tuple[str, ...], "array[int]")
 
 __all__ = [
-    "MovedOnError", "Recorded", "head", "known_at", "load", "record", "recorded", "revision_of",
-    "tenants",
+    "MovedOnError", "Recorded", "advance", "head", "known_at", "load", "record", "recorded",
+    "revision_of", "tenants",
 ]  # fmt: skip
 
 _BATCH = 20_000  # rows a statement: far from its time limit, and the loop breathes in between
@@ -56,6 +57,19 @@ _PLACEMENTS = (
     "SELECT tenant, server, role, valid_from, valid_to, data, tags FROM inventory_placements"
     " WHERE recorded_from <= $1 AND (recorded_to IS NULL OR recorded_to > $1)"
 )
+# What one revision has that an earlier one had not, and the other way round.
+_NEW = (
+    " WHERE recorded_from > $1 AND recorded_from <= $2"
+    " AND (recorded_to IS NULL OR recorded_to > $2)"
+)
+_GONE = " WHERE recorded_from <= $1 AND recorded_to > $1 AND recorded_to <= $2"
+_NEW_ENTRIES = f"SELECT kind, name, document FROM inventory_entries{_NEW}"  # noqa: S608
+_GONE_ENTRIES = f"SELECT kind, name FROM inventory_entries{_GONE}"  # noqa: S608
+_NEW_PLACEMENTS = (
+    "SELECT tenant, server, role, valid_from, valid_to, data, tags"  # noqa: S608 - constants
+    f" FROM inventory_placements{_NEW}"
+)
+_GONE_PLACEMENTS = f"SELECT tenant, server, role, valid_from FROM inventory_placements{_GONE}"  # noqa: S608
 _TENANTS = text(
     "SELECT document FROM inventory_entries WHERE kind = 'tenants' AND name = ANY(:names)"
     " AND recorded_from <= :revision AND (recorded_to IS NULL OR recorded_to > :revision)"
@@ -220,8 +234,46 @@ async def load(connection: AsyncConnection, version: Recorded) -> Inventory:
     )
 
 
-async def _fetch(raw: Any, query: str, revision: int) -> Any:
-    cursor = await raw.cursor(query, revision)
+async def advance(
+    connection: AsyncConnection, base: Inventory, since: Recorded, version: Recorded
+) -> Inventory:
+    """Return what `load` would for *version*, from *base*, which stood at *since*.
+
+    Only what differs is read. *connection* has to see one moment.
+    """
+    span = since.revision, version.revision
+    await connection.execute(text("SELECT 1"))  # begins the transaction that the cursors need
+    raw = await _raw(connection)
+    entries: dict[Kind, dict[str, Entry]] = {k: dict(base.entries[k]) for k in ENTRY_KINDS}
+    async for batch in _fetch(raw, _GONE_ENTRIES, *span):
+        for kind, name in batch:
+            del entries[kind][name]
+    async for batch in _fetch(raw, _NEW_ENTRIES, *span):
+        await asyncio.to_thread(_read_entries, batch, entries)
+    gone: set[PlacementKey] = set()
+    async for batch in _fetch(raw, _GONE_PLACEMENTS, *span):
+        gone.update(map(_key, batch))
+    rows = PlacementRows()
+    async for batch in _fetch(raw, _NEW_PLACEMENTS, *span):
+        await asyncio.to_thread(_read_placements, batch, rows)
+
+    def whole() -> Inventory:
+        placements = base.placements
+        if gone or len(rows):
+            merge(rows, base.placements, gone)
+            placements = Placements(rows, rows.in_order())
+        return assemble(version.version, entries, placements)
+
+    return await asyncio.to_thread(whole)
+
+
+def _key(row: tuple[str, str, str, datetime | None]) -> PlacementKey:
+    tenant, server, role, valid_from = row
+    return tenant, server, ROLES.index(role), NEVER if valid_from is None else micros(valid_from)
+
+
+async def _fetch(raw: Any, query: str, *revisions: int) -> Any:
+    cursor = await raw.cursor(query, *revisions)
     while batch := await cursor.fetch(_BATCH):
         yield batch
 

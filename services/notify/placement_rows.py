@@ -5,7 +5,7 @@ A row has ``tenant``, ``server``, ``from``, ``to``, ``role``, ``data``, and its 
 """
 
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -126,13 +126,18 @@ def key_of(placements: Placements, server: str, row: int) -> PlacementKey:
     return tenant, server, placements.role[row], placements.valid_from[row]
 
 
-def merge(rows: PlacementRows, recorded: Placements) -> None:
-    """Add to *rows* what is *recorded* and is not said anew by them; it has no line."""
+def merge(
+    rows: PlacementRows, recorded: Placements, without: Collection[PlacementKey] = ()
+) -> None:
+    """Add to *rows* what is *recorded*, not said anew by them, and not among *without*.
+
+    It has no line.
+    """
     tenants, servers = list(rows.tenants), list(rows.servers)
     anew = {
         (tenants[rows.tenant[n]], servers[rows.server[n]], rows.role[n], rows.since[n])
         for n in range(len(rows))
-    }
+    } | set(without)
     for server in recorded:
         for row in range(*recorded.span(server)):
             key = key_of(recorded, server, row)

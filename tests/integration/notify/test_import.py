@@ -19,6 +19,10 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
+TENANTS = "name,region,email\n" + "".join(
+    f"{name},{region},soc@{name}.example\n"
+    for name, region in (("alpha", "US"), ("gamma", ""), ("delta", "EU"), ("epsilon", "EU"))
+)
 ROWS = "tenant,server,role\ndelta,m1,primary\ngamma,m2,primary\n"
 NO_FILE: dict[str, Path | None] = {"inventory_file": None}
 
@@ -160,24 +164,31 @@ async def test_a_correction_keeps_both_and_a_list_is_recomputed_as_it_was_known(
         assert (await desk.get(f"{path}?known_at={known}"))["same"] is True
 
 
+def noting_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list into which the versions go that are read as a whole from now on."""
+    found: list[str] = []
+    whole = inventory_store.load
+
+    async def noted(connection: AsyncConnection, version: Recorded) -> Inventory:
+        found.append(version.version)
+        return await whole(connection, version)
+
+    monkeypatch.setattr(inventory_store, "load", noted)
+    return found
+
+
 async def test_drafts_and_signatures_read_of_an_old_inventory_the_tenants_on_the_list_alone(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await start(stage)
-    incident, read_whole = uuid7(), []
-    whole = inventory_store.load
-
-    async def noted(connection: AsyncConnection, version: Recorded) -> Inventory:
-        read_whole.append(version.version)
-        return await whole(connection, version)
-
+    incident = uuid7()
     async with stage.running(**NO_FILE) as desk:
         await until(lambda: loaded(desk), 30)
         await stage.say(confirmed(incident), scoped(incident, "m3"))
         listed = await desk.newest_list(incident)
         newer = (await load(desk, "tenant,server\nalpha,m2\n", "?merge=true")).json()["version"]
         assert newer != listed["inventory_version"]
-    monkeypatch.setattr(inventory_store, "load", noted)
+    read_whole = noting_loads(monkeypatch)
     async with stage.running(**NO_FILE) as desk:
         await until(lambda: loaded(desk), 30)
         drafts = await desk.get(f"/v1/incidents/{incident}/drafts")
@@ -201,6 +212,42 @@ async def test_replicas_run_the_same_revision(stage: Stage) -> None:
         await until(followed)
         # The other one records on top of it, not beside it.
         assert (await load(two, ROWS)).json()["counts"]["unchanged"] >= 2
+
+
+async def test_what_another_replica_recorded_is_followed_by_what_differs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(stage)
+    read_whole = noting_loads(monkeypatch)
+    async with stage.running(**NO_FILE) as one, stage.running(**NO_FILE) as two:
+        first = version = (await until(lambda: loaded(two)))["version"]
+        await until(lambda: loaded(one))
+
+        async def as_rows(desk: Desk) -> str:
+            answer = await desk.call("GET", "/v1/inventory/export", role="auditor")
+            return answer.text
+
+        # Rows that come, go and are corrected; names that change; all of it once more.
+        changes = [
+            ("tenant,server,role\ndelta,m1,primary\ngamma,m2,primary\n", "", "/placements"),
+            ("tenant,server,data\ndelta,m1,personal\nalpha,m3,\n", "?merge=true", "/placements"),
+            (TENANTS, "", "/tenants"),
+            ("tenant,server\ndelta,m1\nepsilon,m2\n", "?merge=true", "/placements"),
+        ]
+        for rows, query, of in changes:
+            answer = await load(one, rows, query, of=of)
+            assert answer.status_code == 200, answer.text
+            version = answer.json()["version"]
+
+            async def followed(wanted: str = version) -> bool:
+                return bool((await two.get("/v1/inventory"))["version"] == wanted)
+
+            await until(followed)
+            assert await as_rows(two) == await as_rows(one)
+    assert set(read_whole) == {first}
+    async with stage.running(**NO_FILE) as three:  # and it is what stands there
+        assert (await until(lambda: loaded(three)))["version"] == version
+        assert '"epsilon"' in await as_rows(three)
 
 
 async def test_a_document_from_before_there_were_rows_becomes_rows(stage: Stage) -> None:
