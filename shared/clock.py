@@ -15,7 +15,9 @@ def utc_now() -> datetime:
 
 def rfc3339(instant: datetime) -> str:
     """Return *instant* as RFC 3339 in UTC with microseconds and a ``Z``."""
-    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return f"{instant.isoformat(timespec='microseconds')[:-6]}Z"  # instead of +00:00
 
 
 def parse_instant(text: str) -> datetime:

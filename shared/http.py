@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.auth import JwksFile, JwtVerifier, OidcKeys, public
 from shared.clock import Clock, utc_now
 from shared.identity import LOCAL_ISSUER
-from shared.ids import uuid7
+from shared.ids import uuid7_text
 from shared.openapi import describe
-from shared.problems import ProblemError, install_problem_handlers
+from shared.problems import ProblemError, install_problem_handlers, unexpected
 from shared.settings import ServiceSettings
 from shared.trace import traced
 
@@ -30,6 +30,7 @@ __all__ = ["BodyBound", "Check", "ServiceState", "background", "service_app", "t
 
 MAX_BODY = 1 << 20
 READY_CACHE = 0.5
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
 Check = Callable[[], Awaitable[str | None]]
 """A readiness check: what is missing, or None."""
@@ -57,19 +58,31 @@ class BodyBound:
     max_body: int
 
 
+class _Metrics:
+    """The counters of one service; the children are looked up once."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._seconds = _duration.labels(service)
+        self._answers: dict[tuple[str, int], Counter] = {}
+
+    def count(self, method: str, status: int, seconds: float) -> None:
+        answers = self._answers.get((method, status))
+        if answers is None:
+            answers = _requests.labels(self._service, method, status)
+            self._answers[method, status] = answers
+        answers.inc()
+        self._seconds.observe(seconds)
+
+
 class _Edge:
     """Request id, trace, body bound and metrics around an ASGI application."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        service: str,
-        max_body: int,
-        bounds: Sequence[BodyBound] = (),
-        direct: Mapping[tuple[str, str], ASGIApp] | None = None,
+        self, app: ASGIApp, service: str, max_body: int, bounds: Sequence[BodyBound] = ()
     ) -> None:
-        self._app, self._service, self._max_body = app, service, max_body
-        self._bounds, self._direct = bounds, direct or {}
+        self._app, self._max_body, self._bounds = app, max_body, bounds
+        self._metrics = _Metrics(service)
 
     def _bound(self, scope: Scope) -> int:
         for bound in self._bounds:
@@ -81,11 +94,7 @@ class _Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        scope["tocsin_headers"] = headers
-        request_id = scope["tocsin_request_id"] = str(uuid7())
-        status, received, max_body = 500, 0, self._bound(scope)
-        direct = self._direct.get((scope["method"], scope["path"]))
+        received, max_body = 0, self._bound(scope)
 
         async def bounded() -> Message:
             nonlocal received
@@ -95,25 +104,56 @@ class _Edge:
                 raise ProblemError(413, "too_large", f"A body is at most {max_body} bytes.")
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
-            await send(message)
+        await _noted(self._app, self._metrics, scope, bounded, send)
 
-        with traced(headers), _duration.labels(self._service).time():
-            try:
-                if direct is not None:  # it bounds its bodies in its own words
-                    await direct(scope, receive, noted)
-                else:
-                    await self._app(scope, bounded, noted)
-            finally:
-                _requests.labels(self._service, scope["method"], status).inc()
+
+async def _noted(
+    app: ASGIApp, metrics: _Metrics, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Let *app* answer, under a request id, in a trace, and counted."""
+    begun = time.perf_counter()
+    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+    scope["tocsin_headers"] = headers
+    request_id = scope["tocsin_request_id"] = uuid7_text()
+
+    async def noted(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            scope["tocsin_status"] = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-request-id", request_id.encode()),
+                _NO_SNIFFING,
+            ]
+        await send(message)
+
+    try:
+        with traced(headers):
+            await app(scope, receive, noted)
+    finally:
+        status = scope.get("tocsin_status", 500)
+        metrics.count(scope["method"], status, time.perf_counter() - begun)
+
+
+class _Service(FastAPI):
+    """An application with hot routes, *direct*, that the framework never sees."""
+
+    def __init__(
+        self, service: str, direct: Mapping[tuple[str, str], ASGIApp], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._direct, self._metrics = direct, _Metrics(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        direct = self._direct.get((scope.get("method", ""), scope.get("path", "")))
+        if direct is None:
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            await _noted(direct, self._metrics, scope, receive, send)
+        except Exception as error:
+            if "tocsin_status" in scope:  # its answer has begun: break it off
+                raise
+            await (await unexpected(Request(scope), error))(scope, receive, send)
 
 
 @asynccontextmanager
@@ -205,7 +245,9 @@ def service_app(
             yield state
             app.state.started = False
 
-    app = FastAPI(
+    app = _Service(
+        service,
+        direct or {},
         title=f"Tocsin {service}",
         description=description,
         version="1",
@@ -218,9 +260,7 @@ def service_app(
     app.state.draining = False
     install_problem_handlers(app)
     describe(app)
-    app.add_middleware(
-        _Edge, service=service, max_body=max_body, bounds=tuple(bounds), direct=direct
-    )
+    app.add_middleware(_Edge, service=service, max_body=max_body, bounds=tuple(bounds))
 
     @app.get("/livez", tags=["probes"], summary="Is the process alive?")
     @public

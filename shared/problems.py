@@ -22,6 +22,7 @@ from shared.trace import trace_id
 
 __all__ = [
     "MEDIA_TYPE", "TITLES", "ProblemError", "install_problem_handlers", "problem_document",
+    "unexpected",
 ]  # fmt: skip
 
 MEDIA_TYPE = "application/problem+json"
@@ -102,6 +103,25 @@ def _response(
     )
 
 
+async def unexpected(request: Request, error: Exception) -> JSONResponse:
+    """Return the answer to *error*, which nobody foresaw: 503 if a part is away, else a bare 500.
+
+    It is logged here, and nothing of it is told.
+    """
+    if isinstance(error, BusUnavailableError) or is_transient(error):
+        part = "broker" if isinstance(error, BusUnavailableError) else "database"
+        log.warning("unavailable", part=part, error=str(error))
+        return _response(
+            request,
+            503,
+            f"{part}_unavailable",
+            f"The {part} does not answer now; nothing was changed for certain, so retry.",
+            {"Retry-After": RETRY_AFTER},
+        )
+    log.exception("unexpected error", path=request.scope.get("path"))
+    return _response(request, 500, "internal", "Something is wrong here, not with the request.")
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Make every error that leaves *app* a problem document."""
 
@@ -130,22 +150,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         return _response(request, error.status_code, code, str(error.detail), error.headers)
 
-    async def on_anything(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, BusUnavailableError) or is_transient(error):
-            part = "broker" if isinstance(error, BusUnavailableError) else "database"
-            log.warning("unavailable", part=part, error=str(error))
-            return _response(
-                request,
-                503,
-                f"{part}_unavailable",
-                f"The {part} does not answer now; nothing was changed for certain, so retry.",
-                {"Retry-After": RETRY_AFTER},
-            )
-        log.exception("unexpected error", path=request.scope.get("path"))
-        return _response(request, 500, "internal", "Something is wrong here, not with the request.")
-
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
     for kind in (BusUnavailableError, OSError, TimeoutError, Exception):
-        app.add_exception_handler(kind, on_anything)
+        app.add_exception_handler(kind, unexpected)

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import orjson
 
-from services.ingest.framing import Item, TooManyError
+from services.ingest.framing import FEW, Item, TooManyError
 from services.ingest.logsource import said_by
 from services.ingest.sources import Source
 from services.ingest.watch.measure import Measure
@@ -68,11 +68,14 @@ class Enveloper:
         measure: Measure | None = None,
     ) -> None:
         self._measure = measure
-        self._source, self._now, self._limits, self._key = source, now, limits, client_key
+        self._asks_all = measure is not None and measure.requirement is not None
+        self._times: list[str] = []
+        self._source, self._now, self._key = source, now, client_key
+        self._max_bytes, self._max_depth = limits.max_bytes, limits.max_depth
+        labels, is_said = _labels(source, hint)
         # What a source was registered with, or a request says, goes before what an event says.
-        self._asks_event = not (_is_said(hint) or _is_said(source.logsource))
-        observed = f',"observed_time":"{rfc3339(now)}"'
-        self._before_raw = _labels(source, hint) + observed.encode() + b',"raw":'
+        self._asks_event = not is_said
+        self._before_raw = b"".join((labels, rfc3339(now).encode(), b'","raw":'))
 
     def seal_all(
         self, items: Iterable[Item], most: int = 1 << 30, most_bytes: int = 1 << 40
@@ -86,11 +89,12 @@ class Enveloper:
         rejected: list[Rejected] = []
         size = 0
         ids = uuid7_texts(len(items)) if isinstance(items, list) else _ids()
+        seal = self._seal
         for count, (item, spare) in enumerate(zip(items, ids, strict=False), 1):
             if count > most:
                 raise TooManyError(f"a request holds at most {most} events")
             try:
-                result = self._seal(item, spare)
+                result = seal(item, spare)
             except Exception as error:  # noqa: BLE001 - one odd item must not refuse its neighbours
                 result = Rejected(item, "unreadable", f"{type(error).__name__}: {error}")
             if type(result) is Sealed:
@@ -100,6 +104,8 @@ class Enveloper:
                     raise TooManyError(f"the events of a request grow beyond {most_bytes} bytes")
             elif type(result) is Rejected:
                 rejected.append(result)
+        if self._measure is not None:
+            self._measure.see_times(len(sealed), self._times)
         return sealed, rejected
 
     def seal(self, item: Item) -> Sealed | Rejected:
@@ -109,20 +115,23 @@ class Enveloper:
 
     def _seal(self, item: Item, spare: str) -> Sealed | Rejected:
         # The hot path of the service: checks stand in order of what they cost, calls are few.
-        data, limits = item.data, self._limits
-        if len(data) > limits.max_bytes:
-            detail = f"{len(data)} bytes; at most {limits.max_bytes}"
-            return Rejected(item, "oversize", detail)
+        data = item.data
+        if len(data) > self._max_bytes:
+            return Rejected(item, "oversize", f"{len(data)} bytes; at most {self._max_bytes}")
         if item.flaw is not None:
             return Rejected(item, item.flaw, "the protocol's decoder cannot read it")
         if item.is_text and data[:1] != b"{":
             return self._seal_text(item, spare)
         # Counting brackets is exact enough for nearly every event and a hundred times cheaper.
-        brackets = data.count(b"{") + data.count(b"[")
-        if brackets > limits.max_depth and _too_deep(data, limits.max_depth):
+        depth = self._max_depth
+        if (
+            not (item.shallow and depth >= FEW)
+            and data.count(b"{") + data.count(b"[") > depth
+            and _too_deep(data, depth)
+        ):
             if item.is_text:
                 return self._seal_text(item, spare)
-            return Rejected(item, "too_deep", f"nested deeper than {limits.max_depth}")
+            return Rejected(item, "too_deep", f"nested deeper than {depth}")
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError as error:
@@ -138,23 +147,24 @@ class Enveloper:
         time = _read_time(item.time) if item.time else None
         if time is None:
             time = _event_time(event)
-        identity = given or spare
-        claimed = f'","time":"{time}",' if time else '",'
-        head = f'{{"id":"{identity}{claimed}'
-        end = b"}"
-        if self._asks_event and (said := said_by(event)) is not None:
-            end = said + b"}"
-        if not item.fields:
-            whole = b"".join((head.encode(), self._before_raw, data, end))
+        if time is None:
+            head = f'{{"id":"{given or spare}",'
         else:
-            fields = orjson.dumps(item.fields)
-            if len(fields) > limits.max_bytes:
-                return Rejected(item, "oversize", f"{len(fields)} bytes beside the event")
-            parts = (head.encode(), self._before_raw, data, b',"fields":', fields, end)
-            whole = b"".join(parts)
-        if self._measure is not None:
-            self._measure.see(event, item.fields, time)
-        return Sealed(identity, whole, given is not None, item.index)
+            head = f'{{"id":"{given or spare}","time":"{time}",'
+        said = said_by(event) if self._asks_event else None
+        end = b"}" if said is None else said + b"}"
+        fields = item.fields
+        if fields:
+            beside = orjson.dumps(fields)
+            if len(beside) > self._max_bytes:
+                return Rejected(item, "oversize", f"{len(beside)} bytes beside the event")
+            end = b',"fields":' + beside + end
+        if time is not None:
+            self._times.append(time)
+        if self._asks_all:
+            self._look_into(event, fields)
+        whole = b"".join((head.encode(), self._before_raw, data, end))
+        return Sealed(given or spare, whole, given is not None, item.index)
 
     def _seal_text(self, item: Item, spare: str) -> Sealed | Rejected:
         try:
@@ -167,14 +177,19 @@ class Enveloper:
         given = self._client_id({}, item)
         head = f'{{"id":"{given or spare}",{time}'.encode()
         beside = orjson.dumps(fields)
-        if len(beside) > 3 * self._limits.max_bytes:
+        if len(beside) > 3 * self._max_bytes:
             return Rejected(item, "oversize", f"{len(beside)} bytes beside the event")
-        if self._measure is not None:
-            moment = _read_time(claimed) if isinstance(claimed, str) else None
-            self._measure.see(fields, None, moment)
+        if isinstance(claimed, str) and (moment := _read_time(claimed)) is not None:
+            self._times.append(moment)
+        if self._asks_all:
+            self._look_into(fields, None)
         raw = orjson.dumps(line) + b',"fields":' + beside
         raw += ((said_by(fields) if self._asks_event else None) or b"") + b"}"
         return Sealed(given or spare, head + self._before_raw + raw, given is not None, item.index)
+
+    def _look_into(self, event: Mapping[str, Any], beside: Mapping[str, Any] | None) -> None:
+        if self._measure is not None:
+            self._measure.look_into(event, beside)
 
     def _client_id(self, event: Mapping[str, Any], item: Item) -> str | None:
         """Return the identity that the client gave: the protocol's, the event's, the request's."""
@@ -193,8 +208,9 @@ def _is_said(logsource: Logsource | None) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _labels(source: Source, hint: Logsource | None) -> bytes:
-    """Return what all events of *source* have in common, as the inside of a JSON object."""
+def _labels(source: Source, hint: Logsource | None) -> tuple[bytes, bool]:
+    """Return what all events of *source* have in common, as the inside of a JSON object up to the
+    value of ``observed_time``; and whether source or request say which log they are of."""
     logsource = hint if hint and _is_said(hint) else source.logsource
     common = {
         "source_id": source.id,
@@ -205,7 +221,8 @@ def _labels(source: Source, hint: Logsource | None) -> bytes:
         "server": source.server,
         "logsource": logsource.model_dump(exclude_none=True),
     }
-    return orjson.dumps({k: v for k, v in common.items() if v is not None})[1:-1]
+    members = orjson.dumps({k: v for k, v in common.items() if v is not None})[1:-1]
+    return members + b',"observed_time":"', _is_said(logsource)
 
 
 def _ids() -> Iterator[str]:
@@ -265,8 +282,10 @@ def _event_time(event: Mapping[str, Any]) -> str | None:
     return None
 
 
-# Length of "YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z" → what makes it microseconds.
-_ENDS = {20: ".000000Z", 24: "000Z", 27: "Z"}
+# Length of "YYYY-MM-DDTHH:MM:SS[.fff[fff]]Z" → what stands between its digits, and what makes it
+# microseconds.
+_FORMS = {20: ("--T::Z", ".000000Z"), 24: ("--T::.", "000Z"), 27: ("--T::.", "")}
+_between = slice(4, 20, 3)
 
 
 def _read_time(value: object) -> str | None:
@@ -277,16 +296,11 @@ def _read_time(value: object) -> str | None:
             size = len(value)
             # What most shippers write needs no more than its end; that it is an instant at all has
             # to be seen all the same.
-            if (
-                size in _ENDS
-                and value[-1] == "Z"
-                and value[10] == "T"
-                and value[7] == "-"
-                and value[13] == ":" == value[16]
-                and (size == 20 or value[19] == ".")
-            ):
-                datetime.fromisoformat(value)
-                return value if size == 27 else value[:-1] + _ENDS[size]
+            if size in _FORMS and value[-1] == "Z":
+                between, end = _FORMS[size]
+                if value[_between] == between:
+                    datetime.fromisoformat(value)
+                    return value[:-1] + end if end else value
             time = datetime.fromisoformat(value.strip().replace(",", "."))
             return rfc3339(time if time.tzinfo else time.replace(tzinfo=UTC))
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -11,7 +11,12 @@ from typing import Any
 import msgspec
 import orjson
 
-__all__ = ["Item", "TooManyError", "UnframeableError", "frame_json", "frame_text", "too_many"]
+__all__ = [
+    "FEW", "Item", "TooManyError", "UnframeableError", "frame_json", "frame_text", "guess_lines",
+    "too_many",
+]  # fmt: skip
+
+FEW = 32  # brackets that open; an item with no more is `shallow`
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
@@ -19,6 +24,8 @@ _SPACE = b" \t\r\n"
 # take a gigabyte for a body of 64 MiB.
 _MANY = 500_000
 _BETWEEN = re.compile(rb"\}[ \t\r\n]*\{")
+_NO_OPENERS = bytes(set(range(256)) - set(b"{[\n"))
+_MANY_OPENERS = re.compile(rb"[{\[]{%d}" % (FEW + 1))
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -35,7 +42,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     *key* is the identity that the client gave it, *time* the instant that the protocol claims
     (RFC 3339 text, or epoch in seconds to nanoseconds), *fields* what stands beside the event, and
-    *flaw* why the protocol's own decoder could not read it (then it goes to quarantine).
+    *flaw* why the protocol's own decoder could not read it (then it goes to quarantine). *shallow*
+    is known to be no deeper than FEW.
     """
 
     index: int
@@ -45,6 +53,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     time: str | float | None = None
     fields: Mapping[str, Any] | None = None
     flaw: str | None = None
+    shallow: bool = False
 
 
 def frame_text(body: bytes, most: int = 1 << 30) -> list[Item]:
@@ -57,6 +66,24 @@ def frame_text(body: bytes, most: int = 1 << 30) -> list[Item]:
         if stripped and not stripped.isspace():
             items.append(Item(index, stripped, True))
     return _at_most(items, most)
+
+
+def guess_lines(body: bytes, most: int = 1 << 30) -> list[Item] | None:
+    """Return the lines of a body whose every line looks like one JSON object, None for any other.
+
+    What nearly every shipper sends, at half the cost of `frame_json`, and the same items where
+    each is an object indeed; where one is not, only that knows (a line may be several documents).
+    TooManyError beyond *most* lines.
+    """
+    body = body.removeprefix(_BOM).strip(_SPACE)
+    lines = body.split(b"\n", most)
+    shallow = _MANY_OPENERS.search(body.translate(None, _NO_OPENERS)) is None
+    items = [
+        Item(n, line, shallow=shallow)
+        for n, line in enumerate(lines)
+        if line and line[0] == 0x7B and line[-1] == 0x7D
+    ]
+    return _at_most(items, most) if len(items) == len(lines) else None
 
 
 def frame_json(body: bytes, most: int = 1 << 30) -> list[Item]:

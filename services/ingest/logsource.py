@@ -17,23 +17,28 @@ __all__ = ["MEMBER", "said_by"]
 MEMBER = "observed_logsource"  # of the envelope
 _HERE = Path(__file__).parent
 
+_Path = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    when: tuple[tuple[tuple[str, ...], frozenset[str]], ...]
+    accepted: frozenset[str]
+    when: tuple[tuple[_Path, frozenset[str]], ...]
     logsource: tuple[tuple[str, str], ...]
-    service_of: tuple[str, ...] | None
+    service_of: _Path | None
 
 
 @cache
-def _table() -> dict[str, tuple[_Entry, ...]]:
-    """Return mark → entries, in the order of the file."""
-    found: dict[str, tuple[_Entry, ...]] = {}
+def _table() -> dict[str, dict[_Path, tuple[_Entry, ...]]]:
+    """Return mark → what is looked at first → entries, all in the order of the file."""
+    found: dict[str, dict[_Path, tuple[_Entry, ...]]] = {}
     for row in yaml.safe_load((_HERE / "logsources.yml").read_text("utf-8")):
-        when = tuple((tuple(path.split(".")), frozenset(v)) for path, v in row["when"].items())
+        when = [(tuple(path.split(".")), frozenset(v)) for path, v in row["when"].items()]
+        (first, accepted), *more = when
         service_of = tuple(row["service_of"].split(".")) if "service_of" in row else None
-        entry = _Entry(when, tuple(row["logsource"].items()), service_of)
-        found[row["mark"]] = (*found.get(row["mark"], ()), entry)
+        entry = _Entry(accepted, tuple(more), tuple(row["logsource"].items()), service_of)
+        of_mark = found.setdefault(row["mark"], {})
+        of_mark[first] = (*of_mark.get(first, ()), entry)
     return found
 
 
@@ -50,32 +55,41 @@ def _channels() -> Mapping[str, str]:
 
 def said_by(event: Mapping[str, Any]) -> bytes | None:
     """Return the logsource that *event* says, as the JSON of an envelope's member; None if none."""
-    if _marks().isdisjoint(event):  # most plain events, and the hot path of ingest
+    found = _marks().intersection(event)
+    if not found:  # most plain events, and the hot path of ingest
         return None
-    for mark, entries in _table().items():
-        if mark in event:
+    table = _table()
+    for mark in found if len(found) == 1 else (mark for mark in table if mark in found):
+        for first, entries in table[mark].items():
+            if (value := _read(event, first)) is None:
+                continue
             for entry in entries:
-                if _holds(entry, event):
+                if (not entry.accepted or value in entry.accepted) and _holds(entry.when, event):
                     said = _read(event, entry.service_of) if entry.service_of else None
                     return _encoded(entry.logsource, said if isinstance(said, str) else None)
     return None
 
 
-def _holds(entry: _Entry, event: Mapping[str, Any]) -> bool:
-    for path, accepted in entry.when:
+def _holds(when: tuple[tuple[_Path, frozenset[str]], ...], event: Mapping[str, Any]) -> bool:
+    for path, accepted in when:
         value = _read(event, path)
         if value is None or (accepted and value not in accepted):
             return False
     return True
 
 
-def _read(event: Mapping[str, Any], path: tuple[str, ...]) -> str | int | float | bool | None:
+def _read(event: Mapping[str, Any], path: _Path) -> str | int | float | bool | None:
     value: Any = event
     for name in path:
         if type(value) is not dict:
             return None
         value = value.get(name)
-    return value if isinstance(value, str | int | float | bool) else ("" if value else None)
+        if value is None:
+            return None
+    if type(value) is dict or type(value) is list:
+        return "" if value else None
+    scalar: str | int | float | bool = value
+    return scalar
 
 
 @lru_cache(maxsize=1024)

@@ -69,6 +69,9 @@ class Source:
     server: str | None = None
     logsource: Logsource = field(default_factory=Logsource)
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # what is kept for a source is looked up with every request
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -131,12 +134,13 @@ class SourceDirectory:
         return source
 
     async def _find(self, key_id: str) -> _Known | None:
-        if time.monotonic() - self._unknown.get(key_id, -math.inf) <= UNKNOWN_SECONDS:
+        known, age = self._cache.get(key_id), 0.0
+        if known:
+            age = time.monotonic() - known.read_at
+            if age <= self._cache_seconds:
+                return known
+        elif time.monotonic() - self._unknown.get(key_id, -math.inf) <= UNKNOWN_SECONDS:
             return None
-        known = self._cache.get(key_id)
-        age = time.monotonic() - known.read_at if known else 0.0
-        if known and age <= self._cache_seconds:
-            return known
         try:
             async with self._engine.connect() as connection:
                 row = (await connection.execute(_FIND, {"id": key_id})).one_or_none()

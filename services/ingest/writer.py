@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -14,14 +13,16 @@ from services.ingest.envelope import Sealed
 from shared.bus import Bus, BusUnavailableError
 from shared.clock import Clock
 from shared.cloudevents import Outgoing
+from shared.contracts.ingest import MAX_BLOCK_EVENTS
 from shared.topology import EVENTS
 
 __all__ = ["BlockWriter", "OverloadedError"]
 
-CONCURRENT_COMMITS = 2  # one is being written while the next one fills
+CONCURRENT_COMMITS = 2  # the second only when a whole block waits: until then it fills
 RECENT_IDS = 200_000
 
 _accepted = Counter("tocsin_ingest_events_accepted_total", "Events that are durable", ["source"])
+_accepted_of = lru_cache(maxsize=10_000)(_accepted.labels)
 _held = Gauge("tocsin_ingest_held_bytes", "Bytes of events waiting for the broker")
 _block_events = Histogram(
     "tocsin_ingest_block_events", "Events a block", buckets=(1, 5, 20, 50, 100, 200, 350, 500)
@@ -32,12 +33,33 @@ class OverloadedError(Exception):
     """More is waiting than may be held; the sender has to come again."""
 
 
-@dataclass(slots=True)
 class _Waiting:
-    source_id: str
-    observed: datetime
-    envelopes: Sequence[Sealed]
-    done: asyncio.Future[None] = field(default_factory=asyncio.Future)
+    __slots__ = ("done", "envelopes", "observed", "source_id")
+
+    def __init__(self, source_id: str, observed: datetime, envelopes: Sequence[Sealed]) -> None:
+        self.source_id, self.observed, self.envelopes = source_id, observed, envelopes
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class _Held:
+    """What a request holds, counted among what its writer holds, until the block ends."""
+
+    __slots__ = ("_size", "_writer")
+
+    def __init__(self, writer: "BlockWriter", size: int) -> None:
+        self._writer, self._size = writer, size
+        writer.bytes += size
+
+    def __call__(self, more: int) -> None:
+        """Hold *more* bytes."""
+        self._size += more
+        self._writer.bytes += more
+
+    def __enter__(self) -> "_Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.bytes -= self._size
 
 
 class BlockWriter:
@@ -45,33 +67,21 @@ class BlockWriter:
 
     def __init__(self, bus: Bus, clock: Clock, max_bytes: int) -> None:
         self._bus, self._clock, self._max_bytes = bus, clock, max_bytes
-        self._waiting: deque[_Waiting] = deque()
-        self._bytes = 0
+        self._waiting: list[_Waiting] = []
+        self._events = 0  # that wait
+        self.bytes = 0
+        _held.set_function(lambda: self.bytes)
         self._wake = asyncio.Event()
-        self._slots = asyncio.Semaphore(CONCURRENT_COMMITS)
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._commits: set[asyncio.Task[None]] = set()
 
     def is_overloaded(self, more: int = 0) -> bool:
         """Tell whether a request should be turned away before it is even read."""
-        return self._bytes + more > self._max_bytes
+        return self.bytes + more > self._max_bytes
 
-    @contextmanager
-    def held(self, size: int = 0) -> Iterator[Callable[[int], None]]:
-        """Count *size* bytes of a request in hand among what is held; yield how to count more."""
-        mine = 0
-
-        def more(size: int) -> None:
-            nonlocal mine
-            mine += size
-            self._bytes += size
-            _held.set(self._bytes)
-
-        more(size)
-        try:
-            yield more
-        finally:
-            more(-mine)
+    def held(self, size: int = 0) -> _Held:
+        """Count *size* bytes of a request in hand among what is held, until the block ends."""
+        return _Held(self, size)
 
     async def write(
         self, source_id: str, envelopes: Sequence[Sealed], observed: datetime
@@ -87,16 +97,17 @@ class BlockWriter:
             return known
         size = sum([len(e.data) for e in fresh])
         # A request that is alone always passes, or one of unusual size could never be answered.
-        if self._bytes and self.is_overloaded(size):
+        if self.bytes and self.is_overloaded(size):
             raise OverloadedError
         waiting = _Waiting(source_id, observed, fresh)
         with self.held(size):
             self._waiting.append(waiting)
+            self._events += len(fresh)
             self._wake.set()
             await waiting.done
         if fresh is not envelopes:
             self._remember(fresh)
-        _accepted.labels(source_id).inc(len(fresh))
+        _accepted_of(source_id).inc(len(fresh))
         return known
 
     async def run(self) -> None:
@@ -104,26 +115,29 @@ class BlockWriter:
         try:
             while True:
                 await self._wake.wait()
-                await self._slots.acquire()
                 self._wake.clear()
-                taken = list(self._waiting)
-                self._waiting.clear()
-                if not taken:
-                    self._slots.release()
-                    continue
-                task = asyncio.create_task(self._commit(taken))
-                self._commits.add(task)
-                task.add_done_callback(self._commits.discard)
+                if self._waiting and self._may_commit():
+                    taken, self._waiting, self._events = self._waiting, [], 0
+                    task = asyncio.create_task(self._commit(taken))
+                    self._commits.add(task)
+                    task.add_done_callback(self._ended)
         finally:
             for waiting in self._waiting:
                 if not waiting.done.done():
                     waiting.done.set_exception(BusUnavailableError("shutting down"))
             await asyncio.gather(*self._commits, return_exceptions=True)
 
+    def _may_commit(self) -> bool:
+        running = len(self._commits)
+        return not running or (running < CONCURRENT_COMMITS and self._events >= MAX_BLOCK_EVENTS)
+
     async def _commit(self, taken: list[_Waiting]) -> None:
         try:
             blocks = list(_blocks(taken, self._clock()))
-            await asyncio.gather(*(self._bus.publish(b, stream=EVENTS.name) for b in blocks))
+            if len(blocks) == 1:
+                await self._bus.publish(blocks[0], stream=EVENTS.name)
+            else:
+                await asyncio.gather(*(self._bus.publish(b, stream=EVENTS.name) for b in blocks))
             for block in blocks:
                 _block_events.observe(int(block.headers["tocsin-count"]))
         except Exception as error:  # noqa: BLE001 - each sender is told
@@ -138,8 +152,10 @@ class BlockWriter:
             for waiting in taken:
                 if not waiting.done.done():
                     waiting.done.set_result(None)
-        finally:
-            self._slots.release()
+
+    def _ended(self, commit: asyncio.Task[None]) -> None:
+        self._commits.discard(commit)
+        self._wake.set()
 
     def _without_known(
         self, envelopes: Sequence[Sealed]

@@ -4,12 +4,13 @@ A door is one wire protocol. It turns a body into items and an outcome into the 
 client of that protocol expects; everything between is the same for all (`gate.py`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
+import msgspec
 import orjson
 
 from services.ingest.framing import Item
@@ -60,8 +61,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
         """Index of the item at fault, where framing ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A whole answer."""
 
     status: int
@@ -70,8 +70,7 @@ class Answer:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True):
     """The items of a body, and whatever the door needs again to answer.
 
     Items may come one by one as they are decoded, so that only their envelopes lie in memory.
@@ -81,10 +80,11 @@ class Decoded:
     context: Any = None
     answer: Answer | None = None
     """Set when the body asks for an answer of its own and carries no events (a handshake)."""
+    again: Callable[[], Iterable[Item]] | None = None
+    """Set when the items are a guess, right unless one of them is rejected: then these are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of a request; all of it is durable."""
 
     accepted: int

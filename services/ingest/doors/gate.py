@@ -7,10 +7,11 @@ looks like is the door's own business.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from services.ingest.decompress import BodyError, TooLargeError, UnknownEncodingError, decompress
 from services.ingest.doors.exchange import Answer, Decoded, Door, Outcome, Refusal, Request
 from services.ingest.envelope import Enveloper, Limits, Rejected, Sealed
-from services.ingest.framing import TooManyError, UnframeableError
+from services.ingest.framing import Item, TooManyError, UnframeableError
 from services.ingest.quarantine import keep
 from services.ingest.rate import RateLimits
 from services.ingest.refusals import Refused, RefusedLately
@@ -44,7 +45,7 @@ log = structlog.get_logger()
 _parsing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Intake:
     """What all doors share; made once by the composition root, found on ``scope["state"]``."""
 
@@ -59,7 +60,7 @@ class Intake:
     full: Callable[[], str | None]
     """Why nothing can be stored now (stream full, disk nearly full), or None."""
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         return Limits(self.settings.max_event_bytes, self.settings.max_depth)
 
@@ -173,19 +174,18 @@ class Gate:
         now = intake.clock()
         with intake.writer.held() as hold:
             body = await _read(receive, intake, hold)
-            encoding = self.door.encoding(request)
-            small = len(body) <= (IN_PLACE_PACKED if encoding else IN_PLACE)
-            measure = intake.activity.measure(source, now)
-            work = (intake, request, source, now, body, measure)
-            if small:
-                decoded, sealed, rejected = self._parse(*work)
+            packed = self.door.encoding(request)
+            client_key = request.headers.get("idempotency-key")
+            work = (intake, request, source, now, body, packed, client_key)
+            if len(body) <= (IN_PLACE_PACKED if packed else IN_PLACE):
+                parsed = self._parse(*work)
             else:
                 loop = asyncio.get_running_loop()
-                decoded, sealed, rejected = await loop.run_in_executor(_parsing, self._parse, *work)
+                parsed = await loop.run_in_executor(_parsing, self._parse, *work)
             del body, work
+        decoded, sealed, rejected, measure = parsed
         if decoded.answer is not None:
             return decoded.answer
-        client_key = request.headers.get("idempotency-key")
         known = await intake.store(
             source, self.door.name, request.id, client_key, now, sealed, rejected
         )
@@ -210,20 +210,28 @@ class Gate:
         source: Source,
         now: datetime,
         body: bytes,
-        measure: Measure,
-    ) -> tuple[Decoded, list[Sealed], list[Rejected]]:
+        packed: str,
+        client_key: str | None,
+    ) -> tuple[Decoded, list[Sealed], list[Rejected], Measure]:
         settings = intake.settings
+        hint = _hint(request)
+
+        def seal(items: Iterable[Item]) -> tuple[list[Sealed], list[Rejected], Measure]:
+            measure = intake.activity.measure(source, now)
+            enveloper = Enveloper(source, hint, now, intake.limits, client_key, measure)
+            most_bytes = 2 * settings.max_body_bytes
+            return *enveloper.seal_all(items, settings.max_items, most_bytes), measure
+
         try:
-            if encoding := self.door.encoding(request):
+            if packed:
                 body = decompress(
-                    body, encoding, max_bytes=settings.max_body_bytes, max_ratio=settings.max_ratio
+                    body, packed, max_bytes=settings.max_body_bytes, max_ratio=settings.max_ratio
                 )
             decoded = self.door.decode(request, body)
-            client_key = request.headers.get("idempotency-key")
-            enveloper = Enveloper(source, _hint(request), now, intake.limits, client_key, measure)
-            return decoded, *enveloper.seal_all(
-                decoded.items, settings.max_items, 2 * settings.max_body_bytes
-            )
+            sealed = seal(decoded.items)
+            if sealed[1] and decoded.again is not None:
+                sealed = seal(decoded.again())
+            return decoded, *sealed
         except (TooLargeError, TooManyError) as error:
             raise Refusal(413, "too_large", f"{error}.") from error
         except UnknownEncodingError as error:

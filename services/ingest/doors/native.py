@@ -6,8 +6,10 @@ same request may be repeated until it is answered. The query (``product``, ``cat
 ``service``) names the Sigma logsource of these events where the source's own does not fit.
 """
 
+from functools import partial
+
 from services.ingest.doors.exchange import Answer, Decoded, Door, Outcome, Request, json_answer
-from services.ingest.framing import frame_json, frame_text
+from services.ingest.framing import frame_json, frame_text, guess_lines
 
 __all__ = ["Native"]
 
@@ -20,7 +22,10 @@ class Native(Door):
     def decode(self, request: Request, body: bytes) -> Decoded:
         if request.media_type == "text/plain":
             return Decoded(frame_text(body, self.bounds.max_items))
-        return Decoded(frame_json(body, self.bounds.max_items))
+        most = self.bounds.max_items
+        if (items := guess_lines(body, most)) is None:
+            return Decoded(frame_json(body, most))
+        return Decoded(items, again=partial(frame_json, body, most))
 
     def answer(self, request: Request, outcome: Outcome) -> Answer:
         return json_answer(

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.sources import Source
-from services.ingest.watch.measure import Measure, Measured, Requirement, merged, skew
+from services.ingest.watch.measure import Measure, Measured, Requirement, merge, skew
 from services.ingest.watch.requirements import Requirements
 from shared.clock import Clock, parse_instant
 
@@ -69,8 +69,9 @@ class Activity:
         if (ahead := skew(found)) is not None:
             found.ahead_seconds = max(0.0, ahead)
         key = (source.id, measure.requirement)
-        known = self._gathered.get(key)
-        self._gathered[key] = found if known is None else merged(known, found)
+        known = self._gathered.setdefault(key, found)
+        if known is not found:
+            merge(known, found)
 
     async def write_once(self) -> int:
         """Write what was gathered; when that fails it is kept for the next time."""
@@ -87,7 +88,9 @@ class Activity:
                         await connection.execute(_CONFORMED, values)
         except Exception:
             for key, found in self._gathered.items():
-                gathered[key] = merged(gathered[key], found) if key in gathered else found
+                known = gathered.setdefault(key, found)
+                if known is not found:
+                    merge(known, found)
             self._gathered = gathered
             raise
         return 0
@@ -128,4 +131,4 @@ def _conformed(source: str, asked: Requirement, found: Measured, now: datetime) 
 
 
 def _json(counts: Any, names: Sequence[str]) -> str:
-    return orjson.dumps({name: counts[name] for name in names if counts[name]}).decode()
+    return orjson.dumps({name: counts[name] for name in names if name in counts}).decode()

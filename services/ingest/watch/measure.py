@@ -3,15 +3,14 @@
 What does not conform is accepted and counted (R12b).
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.clock import parse_instant, rfc3339
+from shared.clock import rfc3339
 
-__all__ = ["AHEAD_SECONDS", "Measure", "Measured", "Requirement", "has", "merged", "skew"]
+__all__ = ["AHEAD_SECONDS", "Measure", "Measured", "Requirement", "has", "merge", "skew"]
 
 AHEAD_SECONDS = 5.0  # a clock this far ahead of ours is told; less is how long the way takes
 # Where shippers put what an event is; read where a requirement does not say where.
@@ -48,33 +47,38 @@ class Measured:
     nonconformant_batches: int = 0
     late: int = 0
     ahead_seconds: float = 0.0  # the most that a batch's newest event was ahead
-    missing: Counter[str] = field(default_factory=Counter)
-    seen: Counter[str] = field(default_factory=Counter)
+    missing: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
 
 
 class Measure:
     """Looks at the events of one batch, received at *now*."""
 
     def __init__(self, requirement: Requirement | None, now: datetime) -> None:
-        self.requirement = requirement
+        self.requirement, self._now = requirement, now
         self.result = Measured(batches=1, received=now)
-        # Claimed times all have one form, so they compare as text.
-        self._ahead = rfc3339(now + timedelta(seconds=AHEAD_SECONDS))
-        delay = requirement.max_delay_seconds if requirement else None
-        self._late = rfc3339(now - timedelta(seconds=delay)) if delay is not None else ""
 
-    def see(self, event: Fields, beside: Fields | None, time: str | None) -> None:
-        """Count *event*, with the fields *beside* it, that claims to be of *time*."""
-        result = self.result
-        result.events += 1
-        if time is not None:
-            if result.newest is None or time > result.newest:
-                result.newest = time
-            if time > self._ahead:
-                result.ahead += 1
-            elif time < self._late:
-                result.late += 1
-        requirement = self.requirement
+    def see_times(self, events: int, times: Sequence[str]) -> None:
+        """Count *events*, some of which claim to be of *times*."""
+        result, now = self.result, self._now
+        result.events += events
+        if not times:
+            return
+        # Claimed times all have one form, so they compare as text.
+        newest = max(times)
+        if result.newest is None or newest > result.newest:
+            result.newest = newest
+        ahead = rfc3339(now + timedelta(seconds=AHEAD_SECONDS))
+        if newest > ahead:
+            result.ahead += sum([time > ahead for time in times])
+        delay = self.requirement.max_delay_seconds if self.requirement else None
+        if delay is not None:
+            late = rfc3339(now - timedelta(seconds=delay))
+            result.late += sum([time < late for time in times])
+
+    def look_into(self, event: Fields, beside: Fields | None) -> None:
+        """Count what the requirement asks for in *event* and in the fields *beside* it."""
+        result, requirement = self.result, self.requirement
         if requirement is None:
             return
         missing = [
@@ -85,10 +89,15 @@ class Measure:
         if missing:
             result.nonconformant += 1
             result.nonconformant_batches = 1
-            result.missing.update(missing)
+            _count(result.missing, missing)
         if requirement.event_types:
             names = (requirement.event_type_field,) if requirement.event_type_field else TYPE_FIELDS
-            result.seen.update(_types(event, beside, names) & requirement.event_types)
+            _count(result.seen, _types(event, beside, names) & requirement.event_types)
+
+
+def _count(counts: dict[str, int], names: Iterable[str]) -> None:
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
 
 
 def skew(measured: Measured) -> float | None:
@@ -98,24 +107,23 @@ def skew(measured: Measured) -> float | None:
     """
     if measured.newest is None or measured.received is None:
         return None
-    return (parse_instant(measured.newest) - measured.received).total_seconds()
+    return (datetime.fromisoformat(measured.newest) - measured.received).total_seconds()
 
 
-def merged(one: Measured, other: Measured) -> Measured:
-    """Return both together, *other* being the later one."""
-    return Measured(
-        events=one.events + other.events,
-        batches=one.batches + other.batches,
-        newest=other.newest or one.newest,
-        received=other.received,
-        ahead=one.ahead + other.ahead,
-        nonconformant=one.nonconformant + other.nonconformant,
-        nonconformant_batches=one.nonconformant_batches + other.nonconformant_batches,
-        late=one.late + other.late,
-        ahead_seconds=max(one.ahead_seconds, other.ahead_seconds),
-        missing=one.missing + other.missing,
-        seen=one.seen + other.seen,
-    )
+def merge(into: Measured, later: Measured) -> None:
+    """Add what was measured *later*."""
+    into.events += later.events
+    into.batches += later.batches
+    into.newest = later.newest or into.newest
+    into.received = later.received
+    into.ahead += later.ahead
+    into.nonconformant += later.nonconformant
+    into.nonconformant_batches += later.nonconformant_batches
+    into.late += later.late
+    into.ahead_seconds = max(into.ahead_seconds, later.ahead_seconds)
+    for counts, more in ((into.missing, later.missing), (into.seen, later.seen)):
+        for name, count in more.items():
+            counts[name] = counts.get(name, 0) + count
 
 
 def has(fields: Fields, name: str) -> bool:

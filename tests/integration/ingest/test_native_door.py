@@ -58,8 +58,9 @@ async def test_json_lines_are_durable_verbatim_and_labelled(
         (gzip.compress(b'{"n":1}\n{"n":2}'), {"content-encoding": "gzip"}),
         (zstandard.compress(b'{"n":1}\n{"n":2}'), {"content-encoding": "zstd"}),
         (b'\xef\xbb\xbf{"n":1}\r\n{"n":2}\r\n', {"content-type": "text/weird"}),
+        (b'{"n":1}{"n":2}\n', {}),
     ],
-    ids=["array", "concatenated", "gzip", "zstd", "bom-crlf"],
+    ids=["array", "concatenated", "gzip", "zstd", "bom-crlf", "one-line"],
 )
 async def test_every_framing(
     world: World, door: httpx.AsyncClient, body: bytes, headers: dict[str, str]
@@ -155,6 +156,7 @@ async def test_repeating_a_request_with_its_key_adds_nothing(
         (b'{"a":"' + b"x" * 200_000 + b'"}', {}, 413, "too_large"),
         (gzip.compress(b"[" + b"0" * 5_000_000 + b"]"), {"content-encoding": "gzip"}, 413,
          "too_large"),
+        (b'{"a"}', {}, 400, "unframeable"),
         (b"{}", {"authorization": ""}, 401, "key_missing"),
         (b"{}", {"authorization": "Bearer tocsin_abc_" + "x" * 43}, 401, "key_invalid"),
         (b"{}", {"authorization": "Basic !!!"}, 401, "key_missing"),

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orjson import dumps, loads
 
-from services.ingest.framing import TooManyError, UnframeableError, frame_json, frame_text
+from services.ingest.framing import (
+    TooManyError,
+    UnframeableError,
+    frame_json,
+    frame_text,
+    guess_lines,
+)
 
 pytestmark = pytest.mark.unit
 documents = st.lists(
@@ -47,10 +53,32 @@ def test_a_line_may_hold_several_documents() -> None:
     ]  # fmt: skip
 
 
+_PIECES = [b'{"a":1}', b'{"a":"}{"}', b"{", b"}", b"{}", b"[", b"]", b'"', b"\n", b" ", b",", b"1"]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join))
+def test_a_good_guess_is_what_framing_says(body: bytes) -> None:
+    guess = guess_lines(b"\xef\xbb\xbf" + body + b"\r\n", 100)
+    try:
+        good = guess is not None and all(type(loads(item.data)) is dict for item in guess)
+    except ValueError:
+        good = False
+    if guess is not None and good:
+        assert [(i.index, i.data) for i in guess] == [(i.index, i.data) for i in frame_json(body)]
+
+
+def test_what_is_deep_is_not_taken_for_shallow() -> None:
+    flat, deep = b'{"a":[{}]}', b'{"a":' + b"[" * 32 + b"]" * 32 + b"}"
+    assert [i.shallow for i in guess_lines(flat + b"\n" + flat) or ()] == [True, True]
+    assert not any(i.shallow for i in guess_lines(flat + b"\n" + deep) or ())
+
+
 def test_more_than_a_request_may_hold_is_refused_in_every_form() -> None:
     for body in (b"{}\n" * 9, b"[" + b"1," * 8 + b"1]", b"{}" * 9, b'{"a":"}{"}' * 9):
         with pytest.raises(TooManyError):
             frame_json(body, 8)
+    with pytest.raises(TooManyError):
+        guess_lines(b"{}\n" * 9, 8)
     with pytest.raises(TooManyError):
         frame_text(b"a\n" * 9, 8)
 

@@ -5,7 +5,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from shared.ids import uuid7, uuid7_texts
+from shared.ids import uuid7, uuid7_text, uuid7_texts
 
 pytestmark = pytest.mark.unit
 
@@ -26,4 +26,6 @@ def test_two_bundles_share_no_id() -> None:
 
 
 def test_one_id() -> None:
-    assert (uuid7().version, uuid7().variant) == (7, RFC_4122)
+    for one in (uuid7(), UUID(uuid7_text())):
+        assert (one.version, one.variant) == (7, RFC_4122)
+    assert len({uuid7_text() for _ in range(100)}) == 100
