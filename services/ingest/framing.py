@@ -12,11 +12,11 @@ import msgspec
 import orjson
 
 __all__ = [
-    "FEW", "Item", "TooManyError", "UnframeableError", "frame_json", "frame_text", "guess_lines",
+    "FEW", "Item", "TooManyError", "UnframeableError", "frame_json", "frame_text", "json_lines",
     "too_many",
 ]  # fmt: skip
 
-FEW = 32  # brackets that open; an item with no more is `shallow`
+FEW = 32
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
@@ -42,9 +42,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     *key* is the identity that the client gave it, *time* the instant that the protocol claims
     (RFC 3339 text, or epoch in seconds to nanoseconds), *fields* what stands beside the event, and
-    *flaw* why the protocol's own decoder could not read it (then it goes to quarantine). *shallow*
-    is known to be no deeper than FEW.
-    """
+    *flaw* why the protocol's own decoder could not read it (then it goes to quarantine)."""
 
     index: int
     data: bytes
@@ -53,7 +51,6 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     time: str | float | None = None
     fields: Mapping[str, Any] | None = None
     flaw: str | None = None
-    shallow: bool = False
 
 
 def frame_text(body: bytes, most: int = 1 << 30) -> list[Item]:
@@ -68,22 +65,23 @@ def frame_text(body: bytes, most: int = 1 << 30) -> list[Item]:
     return _at_most(items, most)
 
 
-def guess_lines(body: bytes, most: int = 1 << 30) -> list[Item] | None:
-    """Return the lines of a body whose every line looks like one JSON object, None for any other.
+def json_lines(body: bytes, most: int = 1 << 30) -> list[bytes] | None:
+    """Return the lines of a body whose every line looks like one JSON object, flat enough to open
+    FEW brackets at most; None for any other. What nearly every shipper sends, cheaply.
 
-    What nearly every shipper sends, at half the cost of `frame_json`, and the same items where
-    each is an object indeed; where one is not, only that knows (a line may be several documents).
-    TooManyError beyond *most* lines.
+    Where each is a JSON object indeed, `frame_json` says the same. Where one is not, only that
+    knows: a line may be several documents. TooManyError beyond *most* lines.
     """
     body = body.removeprefix(_BOM).strip(_SPACE)
     lines = body.split(b"\n", most)
-    shallow = _MANY_OPENERS.search(body.translate(None, _NO_OPENERS)) is None
-    items = [
-        Item(n, line, shallow=shallow)
-        for n, line in enumerate(lines)
-        if line and line[0] == 0x7B and line[-1] == 0x7D
-    ]
-    return _at_most(items, most) if len(items) == len(lines) else None
+    for line in lines:
+        if not line or line[0] != 0x7B or line[-1] != 0x7D:
+            return None
+    if _MANY_OPENERS.search(body.translate(None, _NO_OPENERS)):
+        return None
+    if len(lines) > most:
+        raise too_many(most)
+    return lines
 
 
 def frame_json(body: bytes, most: int = 1 << 30) -> list[Item]:

@@ -3,7 +3,7 @@
 It stands beside what the source was registered with, for search; routing is detect's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import yaml
 
-__all__ = ["MEMBER", "said_by"]
+__all__ = ["MEMBER", "Probes", "probes", "said_by"]
 
 MEMBER = "observed_logsource"  # of the envelope
 _HERE = Path(__file__).parent
@@ -28,18 +28,20 @@ class _Entry:
     service_of: _Path | None
 
 
+Probes = tuple[tuple[_Path, list[_Entry]], ...]
+
+
 @cache
-def _table() -> dict[str, dict[_Path, tuple[_Entry, ...]]]:
+def _table() -> dict[str, list[tuple[_Path, list[_Entry]]]]:
     """Return mark → what is looked at first → entries, all in the order of the file."""
-    found: dict[str, dict[_Path, tuple[_Entry, ...]]] = {}
+    found: dict[str, dict[_Path, list[_Entry]]] = {}
     for row in yaml.safe_load((_HERE / "logsources.yml").read_text("utf-8")):
         when = [(tuple(path.split(".")), frozenset(v)) for path, v in row["when"].items()]
         (first, accepted), *more = when
         service_of = tuple(row["service_of"].split(".")) if "service_of" in row else None
         entry = _Entry(accepted, tuple(more), tuple(row["logsource"].items()), service_of)
-        of_mark = found.setdefault(row["mark"], {})
-        of_mark[first] = (*of_mark.get(first, ()), entry)
-    return found
+        found.setdefault(row["mark"], {}).setdefault(first, []).append(entry)
+    return {mark: list(entries.items()) for mark, entries in found.items()}
 
 
 @cache
@@ -53,20 +55,25 @@ def _channels() -> Mapping[str, str]:
     return {channel.lower(): service for channel, service in table.items()}
 
 
-def said_by(event: Mapping[str, Any]) -> bytes | None:
-    """Return the logsource that *event* says, as the JSON of an envelope's member; None if none."""
-    found = _marks().intersection(event)
-    if not found:  # most plain events, and the hot path of ingest
-        return None
-    table = _table()
-    for mark in found if len(found) == 1 else (mark for mark in table if mark in found):
-        for first, entries in table[mark].items():
-            if (value := _read(event, first)) is None:
-                continue
-            for entry in entries:
-                if (not entry.accepted or value in entry.accepted) and _holds(entry.when, event):
-                    said = _read(event, entry.service_of) if entry.service_of else None
-                    return _encoded(entry.logsource, said if isinstance(said, str) else None)
+def probes(members: Collection[str]) -> Probes:
+    """Return where an event with these members may say its logsource, in order; mostly nowhere."""
+    found = _marks().intersection(members)
+    return tuple([probe for mark, of in _table().items() if mark in found for probe in of])
+
+
+def said_by(event: Mapping[str, Any], where: Probes) -> bytes | None:
+    """Return the logsource that *event* says, as the JSON of an envelope's member; None if none.
+
+    *where* are the `probes` of its members.
+    """
+    for first, entries in where:
+        value = _read(event, first)
+        if value is None:
+            continue
+        for entry in entries:
+            if (not entry.accepted or value in entry.accepted) and _holds(entry.when, event):
+                said = _read(event, entry.service_of) if entry.service_of else None
+                return _encoded(entry.logsource, said if isinstance(said, str) else None)
     return None
 
 

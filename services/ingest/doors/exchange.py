@@ -4,7 +4,7 @@ A door is one wire protocol. It turns a body into items and an outcome into the 
 client of that protocol expects; everything between is the same for all (`gate.py`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -80,8 +80,8 @@ class Decoded(msgspec.Struct, frozen=True):
     context: Any = None
     answer: Answer | None = None
     """Set when the body asks for an answer of its own and carries no events (a handshake)."""
-    again: Callable[[], Iterable[Item]] | None = None
-    """Set when the items are a guess, right unless one of them is rejected: then these are."""
+    lines: Sequence[bytes] | None = None
+    """The same as *items*, where each of these is a JSON object that needs no second look."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ looks like is the door's own business.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from services.ingest.decompress import BodyError, TooLargeError, UnknownEncodingError, decompress
 from services.ingest.doors.exchange import Answer, Decoded, Door, Outcome, Refusal, Request
 from services.ingest.envelope import Enveloper, Limits, Rejected, Sealed
-from services.ingest.framing import Item, TooManyError, UnframeableError
+from services.ingest.framing import TooManyError, UnframeableError
 from services.ingest.quarantine import keep
 from services.ingest.rate import RateLimits
 from services.ingest.refusals import Refused, RefusedLately
@@ -214,24 +214,19 @@ class Gate:
         client_key: str | None,
     ) -> tuple[Decoded, list[Sealed], list[Rejected], Measure]:
         settings = intake.settings
-        hint = _hint(request)
-
-        def seal(items: Iterable[Item]) -> tuple[list[Sealed], list[Rejected], Measure]:
-            measure = intake.activity.measure(source, now)
-            enveloper = Enveloper(source, hint, now, intake.limits, client_key, measure)
-            most_bytes = 2 * settings.max_body_bytes
-            return *enveloper.seal_all(items, settings.max_items, most_bytes), measure
-
         try:
             if packed:
                 body = decompress(
                     body, packed, max_bytes=settings.max_body_bytes, max_ratio=settings.max_ratio
                 )
             decoded = self.door.decode(request, body)
-            sealed = seal(decoded.items)
-            if sealed[1] and decoded.again is not None:
-                sealed = seal(decoded.again())
-            return decoded, *sealed
+            measure = intake.activity.measure(source, now)
+            enveloper = Enveloper(source, _hint(request), now, intake.limits, client_key, measure)
+            most_bytes = 2 * settings.max_body_bytes
+            if decoded.lines and (quick := enveloper.seal_lines(decoded.lines, most_bytes)):
+                return decoded, quick, [], measure
+            sealed, rejected = enveloper.seal_all(decoded.items, settings.max_items, most_bytes)
+            return decoded, sealed, rejected, measure
         except (TooLargeError, TooManyError) as error:
             raise Refusal(413, "too_large", f"{error}.") from error
         except UnknownEncodingError as error:

@@ -6,10 +6,10 @@ same request may be repeated until it is answered. The query (``product``, ``cat
 ``service``) names the Sigma logsource of these events where the source's own does not fit.
 """
 
-from functools import partial
+from collections.abc import Iterator
 
 from services.ingest.doors.exchange import Answer, Decoded, Door, Outcome, Request, json_answer
-from services.ingest.framing import frame_json, frame_text, guess_lines
+from services.ingest.framing import Item, frame_json, frame_text, json_lines
 
 __all__ = ["Native"]
 
@@ -23,9 +23,9 @@ class Native(Door):
         if request.media_type == "text/plain":
             return Decoded(frame_text(body, self.bounds.max_items))
         most = self.bounds.max_items
-        if (items := guess_lines(body, most)) is None:
+        if (lines := json_lines(body, most)) is None:
             return Decoded(frame_json(body, most))
-        return Decoded(items, again=partial(frame_json, body, most))
+        return Decoded(_framed(body, most), lines=lines)
 
     def answer(self, request: Request, outcome: Outcome) -> Answer:
         return json_answer(
@@ -37,3 +37,7 @@ class Native(Door):
                 "request_id": request.id,
             },
         )
+
+
+def _framed(body: bytes, most: int) -> Iterator[Item]:
+    yield from frame_json(body, most)  # only if it is asked for

@@ -54,6 +54,50 @@ def test_event_time_is_what_the_event_claims(event: bytes, time: str | None) -> 
     assert orjson.loads(seal(event).data).get("time") == time
 
 
+_TIMES = st.sampled_from(
+    ["2026-01-02T03:04:05.678901Z", "2026-W01-5T03:04:05.678901Z", 1767323045, 7]
+)
+_EVENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "@timestamp": _TIMES,
+        "ts": _TIMES,
+        "event": st.fixed_dictionaries({"dataset": st.sampled_from(["nginx.access", "x"])}),
+        "Channel": st.just("Security"),
+        "EventID": st.integers(1, 9) | st.just([]),
+    },
+)
+
+
+@given(st.lists(_EVENTS, min_size=1, max_size=5))
+def test_lines_are_sealed_as_items_are(events: list[dict[str, object]]) -> None:
+    lines = [orjson.dumps(event) for event in events]
+    plain = Enveloper(Source(id="any"), None, NOW, Limits(max_bytes=5_000, max_depth=32))
+    quick = plain.seal_lines(lines)
+    slow, rejected = plain.seal_all([Item(n, line) for n, line in enumerate(lines)])
+    assert quick is not None
+    assert not rejected
+    assert [(s.index, s.data.replace(s.id.encode(), b"")) for s in quick] == [
+        (s.index, s.data.replace(s.id.encode(), b"")) for s in slow
+    ]
+    assert all(orjson.loads(s.data)["id"] == s.id for s in quick)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (b'{"event_id":"0190b5a0-0000-7000-8000-000000000001"}', None),
+        (b'{"a"}', None),
+        (b'{"a":"\xff"}', None),
+        (b'{"a":1e999}', None),
+        (b'{"a":"' + b"x" * 5_000 + b'"}', None),
+        (b"{}", "key"),
+    ],
+)
+def test_what_takes_a_second_look_is_not_sealed_by_the_line(line: bytes, key: str | None) -> None:
+    assert enveloper(key=key).seal_lines([b"{}", line]) is None
+
+
 def test_identity_comes_from_the_client_or_is_new() -> None:
     own = b'{"event_id":"0190b5a0-0000-7000-8000-000000000001"}'
     assert seal(own).id == seal(own).id

@@ -10,7 +10,7 @@ from services.ingest.framing import (
     UnframeableError,
     frame_json,
     frame_text,
-    guess_lines,
+    json_lines,
 )
 
 pytestmark = pytest.mark.unit
@@ -57,20 +57,22 @@ _PIECES = [b'{"a":1}', b'{"a":"}{"}', b"{", b"}", b"{}", b"[", b"]", b'"', b"\n"
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join))
-def test_a_good_guess_is_what_framing_says(body: bytes) -> None:
-    guess = guess_lines(b"\xef\xbb\xbf" + body + b"\r\n", 100)
+def test_lines_of_objects_are_what_framing_says(body: bytes) -> None:
+    lines = json_lines(b"\xef\xbb\xbf" + body + b"\r\n", 100)
     try:
-        good = guess is not None and all(type(loads(item.data)) is dict for item in guess)
+        good = lines is not None and all(type(loads(line)) is dict for line in lines)
     except ValueError:
         good = False
-    if guess is not None and good:
-        assert [(i.index, i.data) for i in guess] == [(i.index, i.data) for i in frame_json(body)]
+    if good:
+        assert [(n, line) for n, line in enumerate(lines or ())] == [
+            (i.index, i.data) for i in frame_json(body)
+        ]
 
 
-def test_what_is_deep_is_not_taken_for_shallow() -> None:
+def test_what_may_be_deep_takes_a_second_look() -> None:
     flat, deep = b'{"a":[{}]}', b'{"a":' + b"[" * 32 + b"]" * 32 + b"}"
-    assert [i.shallow for i in guess_lines(flat + b"\n" + flat) or ()] == [True, True]
-    assert not any(i.shallow for i in guess_lines(flat + b"\n" + deep) or ())
+    assert json_lines(flat + b"\n" + flat) == [flat, flat]
+    assert json_lines(flat + b"\n" + deep) is None
 
 
 def test_more_than_a_request_may_hold_is_refused_in_every_form() -> None:
@@ -78,7 +80,7 @@ def test_more_than_a_request_may_hold_is_refused_in_every_form() -> None:
         with pytest.raises(TooManyError):
             frame_json(body, 8)
     with pytest.raises(TooManyError):
-        guess_lines(b"{}\n" * 9, 8)
+        json_lines(b"{}\n" * 9, 8)
     with pytest.raises(TooManyError):
         frame_text(b"a\n" * 9, 8)
 

@@ -9,7 +9,7 @@ import yaml
 from services.detect.rules.model import LogSource
 from services.detect.shapes.shapes import shaped
 from services.ingest.envelope import Sealed
-from services.ingest.logsource import _HERE, said_by
+from services.ingest.logsource import _HERE, probes, said_by
 from services.ingest.store.rows import decode, envelope_of
 from shared.contracts.ingest import Logsource
 from tests.support.log_store import NOW, sealed
@@ -55,7 +55,7 @@ EVENTS: list[tuple[dict[str, Any], dict[str, str]]] = [
 
 
 def said(event: dict[str, Any]) -> Any:
-    found = said_by(event)
+    found = said_by(event, probes(event))
     return None if found is None else orjson.loads(b"{" + found[1:] + b"}")["observed_logsource"]
 
 
