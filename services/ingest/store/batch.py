@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from uuid import UUID
 
@@ -114,9 +115,8 @@ def _write_batch(store: Store, blocks: Sequence[Block]) -> Written:
             bad[block.id] = str(error)
             continue
         sources[block.id] = _accepted(block) or Counter(row.source_id for row in rows)
-        for row in rows:
-            key = (row.source_id, row.time[:13])
-            groups[key].append(row)
+        for key, run in groupby(rows, _group):
+            groups[key] += run
             members[key][block.id] = block.seq
     _gather_scattered(groups, members)
     duck = connect(place.folder, store.memory_mib, 1)
@@ -135,6 +135,10 @@ def _write_batch(store: Store, blocks: Sequence[Block]) -> Written:
     finally:
         duck.close()
     return Written(files, sources, bad)
+
+
+def _group(row: Row) -> tuple[str, str]:
+    return row.source_id, row.time[:13]
 
 
 def _rows(block: Block) -> list[Row]:

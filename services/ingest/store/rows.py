@@ -5,7 +5,6 @@ path of their list. Values are text as JSON writes them; null is no value.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -53,8 +52,7 @@ _NO_LOGSOURCE = _Logsource()
 _names: dict[str, dict[str, str]] = {}  # path → key → column: the same few thousand, over and over
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One event on its way into a file.
 
     *record* holds the fixed columns and, under ``f.<path>``, the leaves; *rest* those leaves that
@@ -157,9 +155,9 @@ def leaves(path: str, value: Any, record: dict[str, Any], rest: list[tuple[str, 
             continue
         else:
             text = _text(member)
-        if name not in record and len(record) < MAX_LEAVES:
-            record[name] = text
-        elif record.get(name) != text and len(rest) < MAX_LEAVES:
+        full = len(record) >= MAX_LEAVES
+        held = record.get(name) if full else record.setdefault(name, text)
+        if held is not text and held != text and len(rest) < MAX_LEAVES:
             rest.append((name[len(FIELD_PREFIX) :], text))
 
 
