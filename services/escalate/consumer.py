@@ -1,8 +1,7 @@
 """Messages in: each has its effect once, and is acknowledged after the commit of it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
 import prometheus_client
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -18,6 +17,7 @@ from services.escalate.gate import (
     widen,
 )
 from services.escalate.known import SCOPE, note_fact, note_industries, note_over
+from services.escalate.once import once, transaction
 from services.escalate.pages import end_chains
 from services.escalate.proposal import Policies
 from services.escalate.reassessment import names_of, note_set, on_scope, on_tenants
@@ -26,7 +26,7 @@ from services.escalate.store import close_group, seen_first
 from services.escalate.support.follow import follow
 from services.escalate.triage import triage
 from shared.clock import Clock
-from shared.consume import Delivery, TransientError
+from shared.consume import Delivery
 from shared.contracts.cases import (
     EvidenceRecordedV1,
     IncidentClosedV1,
@@ -45,8 +45,6 @@ from shared.contracts.cases import (
 )
 from shared.contracts.detect import DetectionRaisedV1
 from shared.contracts.notify import AffectedCustomersIdentifiedV1
-from shared.db import is_transient
-from shared.outbox import first_time
 
 __all__ = [
     "CASES_CONSUMER", "DETECTIONS_CONSUMER", "NOTIFICATIONS_CONSUMER", "CasesHandler",
@@ -84,18 +82,6 @@ _UNDERSTOOD: dict[str, type[IncidentEvent]] = {
 }
 
 
-@asynccontextmanager
-async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Yield a transaction; TransientError where PostgreSQL is to be asked again."""
-    try:
-        async with engine.begin() as connection:
-            yield connection
-    except Exception as error:
-        if is_transient(error):
-            raise TransientError(str(error)) from error
-        raise
-
-
 class DetectionHandler:
     """Groups what detect raises (P1)."""
 
@@ -122,7 +108,7 @@ class DetectionHandler:
         }
         if not found:
             return
-        async with _transaction(self._engine) as connection:
+        async with transaction(self._engine) as connection:
             fresh = await seen_first(connection, DETECTIONS_CONSUMER, found)
             new = {identity: pair for identity, pair in found.items() if identity in fresh}
             if not new:
@@ -161,16 +147,16 @@ class CasesHandler:
                     await self._on_hold(event_)
             return
         event = contract.from_json(delivery.data)
-        async with _transaction(self._engine) as connection:
-            if not await first_time(connection, CASES_CONSUMER, event.event_id):
+        async with once(self._engine, CASES_CONSUMER, event.event_id) as connection:
+            if connection is None:
                 return
             await self._apply(connection, event)
         self._on_outgoing()
 
     async def _on_hold(self, event: EvidenceRecordedV1 | IncidentUpdatedV1) -> None:
         """A legal hold engages legal (RT9); it stays known, since another one may be on."""
-        async with _transaction(self._engine) as connection:
-            if not await first_time(connection, CASES_CONSUMER, event.event_id):
+        async with once(self._engine, CASES_CONSUMER, event.event_id) as connection:
+            if connection is None:
                 return
             if await note_fact(connection, event.incident_id, "legal_hold", True):
                 await widen(
@@ -236,8 +222,8 @@ class CustomersHandler:
         if delivery.subject != AffectedCustomersIdentifiedV1.SUBJECT:
             return
         event = AffectedCustomersIdentifiedV1.from_json(delivery.data)
-        async with _transaction(self._engine) as connection:
-            if not await first_time(connection, NOTIFICATIONS_CONSUMER, event.event_id):
+        async with once(self._engine, NOTIFICATIONS_CONSUMER, event.event_id) as connection:
+            if connection is None:
                 return
             now, policies = self._clock(), self._policies()
             await on_tenants(connection, event, policies, now)

@@ -28,18 +28,22 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """*page* was taken *at*, or was not because of *error*; nobody else has it until *lease*."""
+    """*page* was taken *at*, or was not because of *error*; nobody else has it until *lease*.
+
+    *wait*: how long whoever takes it asked us to wait.
+    """
 
     page: Page
     at: datetime
     error: str | None
     lease: datetime
+    wait: timedelta = timedelta(0)
 
     @property
     def retry_at(self) -> datetime:
         """Return when a page that was not taken is tried again."""
         seconds = RETRY_SECONDS[min(self.page.attempts, len(RETRY_SECONDS)) - 1]
-        return self.at + timedelta(seconds=jitter(seconds))
+        return self.at + max(timedelta(seconds=jitter(seconds)), self.wait)
 
 
 class Fates:

@@ -31,7 +31,14 @@ _pages = prometheus_client.Counter(
 
 
 class ChannelError(Exception):
-    """The channel did not take the page; the message says why."""
+    """The channel did not take the page; the message says why.
+
+    ``retry_after``: seconds that whoever takes its pages asks us to wait, if it does.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class Channel(Protocol):
@@ -95,6 +102,7 @@ class Pager:
         self._sending: set[asyncio.Task[None]] = set()
         self._at_once: Counter[str] = Counter()  # by provider
         self._providers: dict[tuple[str, str], str] = {}  # of all who were paged so far
+        self._resting: dict[tuple[str, str], datetime] = {}  # who asked us to wait, until when
         self._left = False  # something was due that there was no slot for
 
     async def send_due(self) -> int:
@@ -105,7 +113,7 @@ class Pager:
             full = {where for where, busy in self._at_once.items() if busy >= SLOTS}
             async with self._engine.begin() as connection:
                 now = self._clock()
-                due = await due_pages(connection, room, now, self._whose(full))
+                due = await due_pages(connection, room, now, self._whose(full) + self._rest(now))
                 chosen = self._fitting(due)
                 if chosen:
                     await lease_pages(connection, chosen, now + LEASE, self._instance)
@@ -145,6 +153,11 @@ class Pager:
         """Return the recipients of providers that have all the pages that they are sent at once."""
         return [who for who, where in self._providers.items() if where in full]
 
+    def _rest(self, now: datetime) -> list[tuple[str, str]]:
+        """Return the recipients that asked us to wait: one page was refused, not each of them."""
+        self._resting = {who: until for who, until in self._resting.items() if until > now}
+        return list(self._resting)
+
     def _fitting(self, due: Sequence[Page]) -> list[Page]:
         """Return those of *due* that there is a slot for."""
         found, at_once = [], Counter(self._at_once)
@@ -179,21 +192,26 @@ class Pager:
 
     async def _send(self, page: Page, lease: datetime) -> None:
         error = await self._hand_over(page)
+        now, wait = self._clock(), timedelta(seconds=(error and error.retry_after) or 0.0)
+        if wait:
+            self._resting[page.channel, page.recipient] = now + wait
         _pages.labels(page.channel, "failed" if error else "sent").inc()
-        self._fates.add(Fate(page, self._clock(), error, lease))
+        self._fates.add(Fate(page, now, str(error) if error else None, lease, wait))
 
-    async def _hand_over(self, page: Page) -> str | None:
+    async def _hand_over(self, page: Page) -> ChannelError | None:
         """Return why *page* could not be sent; None once it was."""
         channel = self._channels.get(page.channel)
         if channel is None:
-            return f"there is no channel {page.channel}"
+            return ChannelError(f"there is no channel {page.channel}")
         try:
             await asyncio.wait_for(channel.send(page), SEND_SECONDS)
         except TimeoutError:
-            error = f"no answer within {SEND_SECONDS:g} s"
+            error = ChannelError(f"no answer within {SEND_SECONDS:g} s")
+        except ChannelError as refusal:
+            error = refusal
         except Exception as failure:  # noqa: BLE001 - whatever it is must not hold up other pages
-            error = str(failure) or type(failure).__name__
+            error = ChannelError(str(failure) or type(failure).__name__)
         else:
             return None
-        log.warning("page not sent", page_id=str(page.id), channel=page.channel, error=error)
+        log.warning("page not sent", page_id=str(page.id), channel=page.channel, error=str(error))
         return error

@@ -14,17 +14,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.directory import Directory
+from services.escalate.once import once
 from services.escalate.pages import end_chains, order_page
 from services.escalate.proposal import Policies
 from services.escalate.sighting import printable
 from services.escalate.triage import triage
 from shared.clock import Clock, rfc3339
-from shared.consume import Delivery, TransientError
+from shared.consume import Delivery
 from shared.contracts.detect import DetectionRaisedV1, Entity, Level
 from shared.contracts.ingest import LogSourceResumedV1, LogSourceSilentV1
-from shared.db import is_transient
 from shared.ids import derived_id
-from shared.outbox import first_time
 
 __all__ = ["SOURCES_CONSUMER", "SourcesHandler", "as_detection"]
 
@@ -92,18 +91,13 @@ class SourcesHandler:
                 told = LogSourceResumedV1.from_json(delivery.data)
             case _:
                 return
-        try:
-            async with self._engine.begin() as connection:
-                if not await first_time(connection, SOURCES_CONSUMER, told.event_id):
-                    return
-                if isinstance(told, LogSourceSilentV1):
-                    await self._fell_silent(connection, told)
-                else:
-                    await end_chains(connection, _about(told), "source resumed", self._clock())
-        except Exception as error:
-            if is_transient(error):
-                raise TransientError(str(error)) from error
-            raise
+        async with once(self._engine, SOURCES_CONSUMER, told.event_id) as connection:
+            if connection is None:
+                return
+            if isinstance(told, LogSourceSilentV1):
+                await self._fell_silent(connection, told)
+            else:
+                await end_chains(connection, _about(told), "source resumed", self._clock())
         self._on_outgoing()
 
     async def _fell_silent(self, connection: AsyncConnection, told: LogSourceSilentV1) -> None:

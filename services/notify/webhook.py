@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from services.notify.channel import DeliveryError, Notification, Proof
 from shared.clock import Clock
 from shared.egress import AllowList, EgressError, Resolver, destination
+from shared.retry_after import retry_after
 
 __all__ = ["WebhookChannel"]
 
@@ -103,7 +104,7 @@ class WebhookChannel:
             raise DeliveryError(
                 words,
                 retryable=answer.status_code != 410,  # Standard Webhooks: gone means stop
-                retry_after=_retry_after(answer),
+                retry_after=retry_after(answer.status_code, answer.headers, MAX_RETRY_AFTER),
             )
 
 
@@ -119,10 +120,3 @@ async def _read(answer: httpx.Response) -> str:
                     break
     text = kept.decode("utf-8", "replace")
     return "".join(c if c.isprintable() else " " for c in text).strip()
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    given = answer.headers.get("retry-after", "")
-    if answer.status_code in {429, 503} and given.isascii() and given.isdecimal():
-        return min(float(given), MAX_RETRY_AFTER)
-    return None

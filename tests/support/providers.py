@@ -19,12 +19,18 @@ from tests.support.waiting import until
 
 @dataclass
 class Providers:
-    """``taken``: (path, key, body) of what was accepted. ``down``: everything answers 503."""
+    """``taken``: (path, key, body) of what was accepted. ``down``: everything answers 503.
+
+    ``busy``: by path, the `Retry-After` of the 429 that it answers to everything. ``turned_away``:
+    the paths that were asked while they were down or busy.
+    """
 
     secret: str = ""
     taken: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     down: bool = False
+    busy: dict[str, str] = field(default_factory=dict)
+    turned_away: list[str] = field(default_factory=list)
     port: int = 0
 
     @property
@@ -36,8 +42,12 @@ class Providers:
 
     async def answer(self, request: Request) -> Response:
         path, raw = request.url.path, await request.body()
+        if self.down or path in self.busy:
+            self.turned_away.append(path)
         if self.down:
             return PlainTextResponse("down", 503)
+        if path in self.busy:
+            return PlainTextResponse("rate limited", 429, {"Retry-After": self.busy[path]})
         try:
             body = json.loads(raw)
             answer, key = {

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 from prometheus_client import Gauge
 
-from services.escalate.doors.letters import MOST_BYTES, Letters
+from services.escalate.doors.letters import MOST_BYTES, Letters, note_refused
 from services.escalate.doors.mail import MailError
 from services.escalate.doors.take import TooManyReportsError
 from shared.mailbox import ImapSession, MailboxError, MailboxPlace, Waiting
@@ -18,7 +18,9 @@ AT_ONCE = 50
 TAKEN, REFUSED = "Taken", "Refused"
 
 log = structlog.get_logger()
-_up = Gauge("tocsin_escalate_imap_up", "1 if the mailbox could be read when last looked at")
+_up = Gauge(
+    "tocsin_escalate_imap_up", "1 if the mailbox could be read when last looked at", ["host"]
+)
 
 
 class ImapDoor:
@@ -37,10 +39,10 @@ class ImapDoor:
             async with self._session() as session:
                 moved = await self._empty(session)
         except MailboxError as error:
-            _up.set(0)
+            _up.labels(self._place.host).set(0)
             log.warning("mailbox cannot be read", reason=str(error))
             return 0
-        _up.set(1)
+        _up.labels(self._place.host).set(1)
         return moved
 
     @asynccontextmanager
@@ -68,15 +70,13 @@ class ImapDoor:
     async def _take(self, session: ImapSession, waiting: Waiting) -> str:
         """Return the folder that the mail belongs in now."""
         if waiting.size > MOST_BYTES:
-            log.warning(
-                "mail refused", uid=waiting.uid, reason=f"{waiting.size} bytes are too many"
-            )
+            note_refused(MailError(f"{waiting.size} bytes are too many"), uid=waiting.uid)
             return REFUSED
         try:
             raw = await asyncio.to_thread(session.read, waiting.uid, MOST_BYTES)
             if raw is not None:  # else another instance was faster
                 await self._letters.take(raw)
         except MailError as refusal:
-            log.warning("mail refused", uid=waiting.uid, reason=str(refusal))
+            note_refused(refusal, uid=waiting.uid)
             return REFUSED
         return TAKEN

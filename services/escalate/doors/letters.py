@@ -18,12 +18,18 @@ from services.escalate.support.desk import Desk
 from shared.clock import Clock
 from shared.db import is_transient
 
-__all__ = ["MOST_BYTES", "Letters"]
+__all__ = ["MOST_BYTES", "Letters", "note_refused"]
 
 MOST_BYTES = 25 << 20  # of a whole mail; what mail servers commonly pass on
 
 log = structlog.get_logger()
 _mails = Counter("tocsin_escalate_mails_total", "Mails read as reports", ["fate"])
+
+
+def note_refused(reason: MailError, **which: object) -> None:
+    """Say in the log and the metrics that a mail, *which* one, is no report."""
+    _mails.labels("refused").inc()
+    log.warning("mail refused", reason=str(reason), **which)
 
 
 class Letters:
@@ -53,16 +59,12 @@ class Letters:
             door = self._door(mail)
             async with self._engine.begin() as connection:
                 await self._report(connection, mail, door, raw)
-        except TooManyReportsError:
-            raise
-        except MailError:
-            _mails.labels("refused").inc()
+        except (TooManyReportsError, MailError):
             raise
         except Exception as error:
             if is_transient(error):
                 raise
             # Whatever it is, the mails behind it are not to wait for it.
-            _mails.labels("refused").inc()
             log.exception("mail cannot be taken")
             raise MailError(f"{type(error).__name__} while it was taken") from error
         _mails.labels("taken").inc()

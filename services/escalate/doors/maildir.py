@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from services.escalate.doors.letters import MOST_BYTES, Letters
+from services.escalate.doors.letters import MOST_BYTES, Letters, note_refused
 from services.escalate.doors.mail import MailError
 from services.escalate.doors.take import TooManyReportsError
 
@@ -35,7 +35,7 @@ class Maildir:
                     await asyncio.to_thread(_read, self._folder / "new" / name)
                 )
             except MailError as refusal:
-                log.warning("mail refused", name=name, reason=str(refusal))
+                note_refused(refusal, name=name)
                 await asyncio.to_thread(self._move, name, "refused", "")
             except TooManyReportsError:
                 log.warning("mail waits: its door tells of too much at once", name=name)

@@ -1,27 +1,24 @@
 """Legal clocks of notify that run out page who has to act on them (I6, §4)."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.escalate.gate import widen
 from services.escalate.known import note_fact
+from services.escalate.once import once
 from services.escalate.pages import order_page
 from services.escalate.proposal import Policies
 from shared.clock import Clock, rfc3339
-from shared.consume import Delivery, TransientError
+from shared.consume import Delivery
 from shared.contracts.notify import (
     ObligationDueSoonV1,
     ObligationIdentifiedV1,
     ObligationOverdueV1,
 )
-from shared.db import is_transient
 from shared.ids import derived_id
-from shared.outbox import first_time
 
 __all__ = ["CLOCKS_CONSUMER", "ClockHandler"]
 
@@ -77,7 +74,7 @@ class ClockHandler:
     async def _identified(self, owed: ObligationIdentifiedV1) -> None:
         if owed.due_at - owed.clock_at > SHORT:
             return
-        async with self._once(owed.event_id) as connection:
+        async with once(self._engine, CLOCKS_CONSUMER, owed.event_id) as connection:
             if connection and await note_fact(
                 connection, owed.incident_id, "shortest_regime", "within_72h"
             ):
@@ -85,21 +82,9 @@ class ClockHandler:
                 await widen(connection, owed.incident_id, self._policies(), self._channel, now)
 
     async def _page(self, told: _Alarm, level: str, left: str) -> None:
-        async with self._once(told.event_id) as connection:
+        async with once(self._engine, CLOCKS_CONSUMER, told.event_id) as connection:
             if connection:
                 await self._order(connection, told, level, left)
-
-    @asynccontextmanager
-    async def _once(self, event_id: UUID) -> AsyncIterator[AsyncConnection | None]:
-        """Yield a transaction, or None if the message was handled before."""
-        try:
-            async with self._engine.begin() as connection:
-                fresh = await first_time(connection, CLOCKS_CONSUMER, event_id)
-                yield connection if fresh else None
-        except Exception as error:
-            if is_transient(error):
-                raise TransientError(str(error)) from error
-            raise
 
     async def _order(
         self, connection: AsyncConnection, told: _Alarm, level: str, left: str

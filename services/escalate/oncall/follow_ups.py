@@ -18,6 +18,7 @@ from services.escalate.oncall.channels.http import Poster
 from services.escalate.oncall.channels.secrets import Secrets
 from services.escalate.paging import ChannelError
 from shared.clock import Clock
+from shared.ids import jitter
 
 __all__ = ["FollowUps"]
 
@@ -76,8 +77,9 @@ class FollowUps:
         except ChannelError as error:
             log.warning("not told", page_id=str(row.id), action=row.wanted, error=str(error))
             _told.labels("failed").inc()
-            seconds = RETRY_SECONDS[min(row.attempts, len(RETRY_SECONDS)) - 1]
-            await self._write(_AGAIN, row, next=self._clock() + timedelta(seconds=seconds))
+            seconds = jitter(RETRY_SECONDS[min(row.attempts, len(RETRY_SECONDS)) - 1])
+            wait = timedelta(seconds=max(seconds, error.retry_after or 0.0))
+            await self._write(_AGAIN, row, next=self._clock() + wait)
             return False
         await self._write(_DONE, row, told=row.wanted)
         _told.labels("told").inc()

@@ -6,14 +6,13 @@ from datetime import UTC
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.escalate.once import once
 from services.escalate.pages import order_page
 from services.escalate.proposal import Policies
 from shared.clock import Clock
-from shared.consume import Delivery, TransientError
+from shared.consume import Delivery
 from shared.contracts.notify import NotificationUndeliverableV1
-from shared.db import is_transient
 from shared.ids import derived_id
-from shared.outbox import first_time
 
 __all__ = ["UNDELIVERABLE_CONSUMER", "UndeliverableHandler"]
 
@@ -38,30 +37,25 @@ class UndeliverableHandler:
     async def __call__(self, delivery: Delivery) -> None:
         """Handle one message; TransientError while the database cannot be asked."""
         told = NotificationUndeliverableV1.from_json(delivery.data)
-        try:
-            async with self._engine.begin() as connection:
-                if not await first_time(connection, UNDELIVERABLE_CONSUMER, told.event_id):
-                    return
-                number = await connection.scalar(_NUMBER, {"id": told.incident_id})
-                reason = (
-                    f"{number or told.incident_id}: tenant {told.tenant} could not be notified by"
-                    f" {told.channel}; contacts tried: {told.contacts}, none is left."
-                    " Notify's list of notifications has all of this hour"
-                )
-                # A mail server that refuses everybody is one page an hour, not one a customer.
-                hour = told.given_up_at.astimezone(UTC).strftime("%Y-%m-%dT%H")
-                await order_page(
-                    connection,
-                    derived_id("undeliverable", told.incident_id, hour),
-                    told.incident_id,
-                    self._policies().directory.teams["incident_communications"],
-                    self._channel,
-                    reason,
-                    self._clock(),
-                    severity="due_soon",
-                )
-        except Exception as error:
-            if is_transient(error):
-                raise TransientError(str(error)) from error
-            raise
+        async with once(self._engine, UNDELIVERABLE_CONSUMER, told.event_id) as connection:
+            if connection is None:
+                return
+            number = await connection.scalar(_NUMBER, {"id": told.incident_id})
+            reason = (
+                f"{number or told.incident_id}: tenant {told.tenant} could not be notified by"
+                f" {told.channel}; contacts tried: {told.contacts}, none is left."
+                " Notify's list of notifications has all of this hour"
+            )
+            # A mail server that refuses everybody is one page an hour, not one a customer.
+            hour = told.given_up_at.astimezone(UTC).strftime("%Y-%m-%dT%H")
+            await order_page(
+                connection,
+                derived_id("undeliverable", told.incident_id, hour),
+                told.incident_id,
+                self._policies().directory.teams["incident_communications"],
+                self._channel,
+                reason,
+                self._clock(),
+                severity="due_soon",
+            )
         self._on_ordered()

@@ -5,15 +5,17 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from services.escalate.app import create_app
-from services.escalate.doors.letters import MOST_BYTES
+from services.escalate.doors.imap import ImapDoor
+from services.escalate.doors.letters import MOST_BYTES, Letters
 from services.escalate.settings import Settings, mailbox_of
 from shared.mailbox import ImapSession, MailboxError, MailboxPlace
 from shared.settings import SettingsError
@@ -182,6 +184,12 @@ async def test_a_mailbox_that_cannot_be_read_says_why(
 
     with pytest.raises(MailboxError, match=why):
         await asyncio.to_thread(enter)
+
+
+async def test_a_mailbox_that_is_away_shows_in_the_metric_of_its_alert() -> None:
+    place = MailboxPlace(host="127.0.0.1", port=1, security="none", user="u", password="p")
+    assert await ImapDoor(place, cast(Letters, None)).once() == 0
+    assert REGISTRY.get_sample_value("tocsin_escalate_imap_up", {"host": "127.0.0.1"}) == 0
 
 
 def test_a_mailbox_without_a_reader_ends_the_boot() -> None:

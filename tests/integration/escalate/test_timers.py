@@ -345,3 +345,35 @@ async def test_what_a_channel_says_is_kept_and_a_channel_that_is_not_there_is_na
     assert errors == {
         "pagerduty": ("the pager is off", 1), "slack": ("there is no channel slack", 1),
     }  # fmt: skip
+
+
+async def test_a_provider_that_asks_to_wait_is_left_alone_until_then_but_not_for_a_day(
+    rig: Rig,
+) -> None:
+    rig.sink.busy["/slack"] = "120"
+    pager = rig.pager()
+    await rig.order("first")
+    await rig.run(pager)
+    assert rig.sink.turned_away == ["/slack"]
+    await rig.order("second")  # while it rests: what goes by other channels goes
+    for _ in range(2):
+        rig.now += timedelta(seconds=59)
+        await rig.run(pager)
+    assert rig.sink.turned_away == ["/slack"]
+    assert len(rig.sink.keys("/pagerduty")) == 2
+    rig.sink.busy["/slack"] = "86400"
+    rig.now += timedelta(seconds=3)
+    await rig.run(pager)
+    asked = len(rig.sink.turned_away)
+    assert asked in (2, 3)  # both may be on their way before the first is answered
+    rig.sink.busy.clear()
+    rig.now += timedelta(seconds=299)
+    await rig.run(pager)
+    assert rig.sink.keys("/slack") == []
+    rig.now += timedelta(seconds=2)
+    await rig.run(pager)
+    wanted = [page for name in ("first", "second") for page in await rig.pages(name)]
+    assert sorted(rig.sink.keys("/slack")) == sorted(
+        str(page.id) for page in wanted if page.channel == "slack" and page.attempts == 0
+    )
+    assert len(rig.sink.turned_away) == asked

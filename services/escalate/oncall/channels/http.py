@@ -25,6 +25,7 @@ from shared.egress import (
     destination,
     system_resolver,
 )
+from shared.retry_after import retry_after
 
 __all__ = ["Poster"]
 
@@ -32,6 +33,8 @@ TOTAL = 8.0  # less than what a page may take altogether
 KEPT = 200
 READ = 1 << 16  # of an answer; a connection whose answer is longer is not used again
 MOST_KEPT = 64
+# However long a provider asks us to wait (Retry-After): a page is urgent, and it may be mistaken.
+MOST_WAIT = 300.0
 # One each: the library looks at every idle connection of a client for each request.
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=20.0)
 # What a kept connection says that the other side has closed in the same moment.
@@ -80,7 +83,8 @@ class Poster:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             raise ChannelError(f"{type(error).__name__}: {error or 'no answer in time'}") from None
         if not answer.is_success:
-            raise ChannelError(f"HTTP {answer.status_code}: {kept}")
+            wait = retry_after(answer.status_code, answer.headers, MOST_WAIT)
+            raise ChannelError(f"HTTP {answer.status_code}: {kept}", retry_after=wait)
 
     async def _post(
         self, url: str, body: bytes, headers: Mapping[str, str]
