@@ -26,6 +26,7 @@ STAGES = (
 BLOCK = 500
 _ABSENT: Any = object()
 T = TypeVar("T")
+Known = tuple[Any, ...]  # as lookup.py has it
 
 
 def stages(matcher: FastMatcher, lines: Sequence[bytes]) -> tuple[dict[str, float], int]:
@@ -61,24 +62,21 @@ def _block(matcher: FastMatcher, lines: Sequence[bytes], spent: dict[str, float]
         for group, bucket in planned
     ]
     known = timed("plane A", lambda: [_steady(lookup, event) for event, _, _, lookup in work])
-    open_ones = [(*job, *bits) for job, bits in zip(work, known, strict=True) if bits[0] & ~bits[1]]
-    lively = timed("plane B", lambda: [_lively(job[3], job[0], job[5]) for job in open_ones])
+    jobs = list(zip(work, known, strict=True))
+    met = timed("plane B", lambda: [_lively(bits, job[0]) for job, bits in jobs])
     keywords = timed(
         "keyword scan",
         lambda: [
-            lookup._keyword_bits(event, line) if possible & lookup._keyword_rules & ~last else 0
-            for (event, line, _, lookup, possible, _), last in zip(open_ones, lively, strict=True)
+            lookup._keyword_bits(event, line)
+            if bits[3] and bits[0] & lookup._keyword_rules & ~last
+            else 0
+            for ((event, line, _, lookup), bits), last in zip(jobs, met, strict=True)
         ],
     )
     left = [
         (job[0], job[2], bits)
-        for job, last, more in zip(open_ones, lively, keywords, strict=True)
-        if (bits := job[4] & (last | more))
-    ]
-    left += [
-        (job[0], job[2], bits[0])
-        for job, bits in zip(work, known, strict=True)
-        if bits[0] and not bits[0] & ~bits[1]
+        for (job, known), last, more in zip(jobs, met, keywords, strict=True)
+        if (bits := known[0] & (last | more))
     ]
     found: list[tuple[int, View]] = []
     prove = matcher._prove
@@ -89,7 +87,7 @@ def _block(matcher: FastMatcher, lines: Sequence[bytes], spent: dict[str, float]
     return len(records)
 
 
-def _steady(lookup: Lookup, fields: Mapping[str, Any]) -> tuple[int, int]:
+def _steady(lookup: Lookup, fields: Mapping[str, Any]) -> Known:
     raw = tuple(map(fields.get, lookup._columns, repeat(_ABSENT)))
     key: Any = (*raw, *map(type, raw))
     if lookup._paths:
@@ -104,8 +102,9 @@ def _steady(lookup: Lookup, fields: Mapping[str, Any]) -> tuple[int, int]:
     return known
 
 
-def _lively(lookup: Lookup, fields: Mapping[str, Any], last: int) -> int:
-    for name, remembered, of in lookup._lively:
+def _lively(known: Known, fields: Mapping[str, Any]) -> int:
+    last: int = known[1]
+    for name, remembered, of in known[2]:
         value = fields.get(name)
         bits = remembered(value) if type(value) is str else None
         last |= of(fields) if bits is None else bits

@@ -1,6 +1,6 @@
 """A layout of a route's rules, ready to be asked which of them may hold for an event."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from typing import Any
 
@@ -19,6 +19,10 @@ __all__ = ["Lookup"]
 
 _ABSENT: Any = object()
 _ABSENTS = repeat(_ABSENT)
+_Lively = tuple[str, Callable[[Any], int | None], Callable[[Mapping[str, Any]], int]]
+_Known = tuple[int, int, tuple[_Lively, ...], bool]
+"""What steady fields say: the rules that are possible, those that need nothing more, the fields to
+be looked at for the others, and whether any of these has keywords."""
 
 
 class Lookup:
@@ -38,18 +42,16 @@ class Lookup:
         self._columns = tuple(
             dict.fromkeys(column for name in columns for column in (name, *aliases.get(name, ())))
         )
-        self._steady_memo: Memo[Any, tuple[int, int]] = Memo(10_000, 4 << 20, 4096)
-        self._kinds_memo: Memo[tuple[Kind, ...], tuple[int, int]] = Memo(4_000, 4_000, 1)
-        lively_fields = [
-            RememberedField(FieldIndex(name, _shifted(literals, shift)), aliases, 5_000, int)
-            for name, literals in layout.lively.items()
-            if name != ANYWHERE
-        ]
-        self._lively = [(field.name, field.memo.get, field.of) for field in lively_fields]
+        self._steady_memo: Memo[Any, _Known] = Memo(10_000, 4 << 20, 4096)
+        self._kinds_memo: Memo[tuple[Kind, ...], _Known] = Memo(4_000, 4_000, 1)
+        self._lively: list[tuple[int, _Lively]] = []
+        for name, each in layout.lively.items():
+            if name != ANYWHERE:
+                literals = _shifted(each, shift)
+                field = RememberedField(FieldIndex(name, literals), aliases, 5_000, int)
+                self._lively.append((_rules(literals), (name, field.memo.get, field.of)))
         keywords = _shifted(layout.lively.get(ANYWHERE, ()), shift)
-        self._keyword_rules = 0
-        for _, bit in keywords:
-            self._keyword_rules |= bit
+        self._keyword_rules = _rules(keywords)
         self._keyword_index = FieldIndex(ANYWHERE, keywords) if keywords else None
         self._keyword_filter = prefilter(literal for literal, _ in keywords) if keywords else None
 
@@ -68,18 +70,16 @@ class Lookup:
             if known is None:
                 known = self._steady_bits(fields)
                 self._steady_memo.keep(key, known, _size(raw))
-        possible, last = known
-        if not possible & ~last:
-            return possible
-        for name, remembered, of in self._lively:
+        possible, last, lively, keywords = known
+        for name, remembered, of in lively:
             value = get(name)
             bits = remembered(value) if type(value) is str else None
             last |= of(fields) if bits is None else bits
-        if possible & self._keyword_rules & ~last:
+        if keywords and possible & self._keyword_rules & ~last:
             last |= self._keyword_bits(fields, text)
         return possible & last
 
-    def _steady_bits(self, fields: Mapping[str, Any]) -> tuple[int, int]:
+    def _steady_bits(self, fields: Mapping[str, Any]) -> _Known:
         # New tuples of values are often of values that all mean what others meant.
         each = tuple([field.of(fields) for field in self._steady])
         known = self._kinds_memo.get(each)
@@ -90,7 +90,10 @@ class Lookup:
             possible = every = self._every
             for number in range(ROUNDS):
                 possible &= met >> (number * self._size)
-            known = possible, (met >> (ROUNDS * self._size)) & every
+            last = (met >> (ROUNDS * self._size)) & every
+            left = possible & ~last
+            lively = tuple(field for rules, field in self._lively if left & rules)
+            known = possible, last, lively, bool(left & self._keyword_rules)
             self._kinds_memo.keep(each, known, 1)
         return known
 
@@ -118,6 +121,13 @@ class Lookup:
 
 def _shifted(literals: Iterable[tuple[Literal, int]], shift: int) -> list[tuple[Literal, int]]:
     return [(literal, bit >> shift) for literal, bit in literals]
+
+
+def _rules(literals: Iterable[tuple[Literal, int]]) -> int:
+    found = 0
+    for _, bit in literals:
+        found |= bit
+    return found
 
 
 def _is_path(name: str, aliases: Aliases) -> bool:
