@@ -109,7 +109,8 @@ class Bucket:
             self.sample = []
 
     def _made(self, lively: frozenset[str], rarity: Rarity) -> Lookup:
-        return Lookup(lay_out(self._rules, lively, rarity), self._aliases)
+        layout = lay_out(self._rules, lively, rarity)
+        return Lookup(layout, self._aliases, (node for node, _ in self._rules))
 
 
 def _keys(names: Iterable[str], aliases: Aliases) -> Iterator[str]:

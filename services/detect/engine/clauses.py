@@ -22,7 +22,7 @@ from services.detect.rules.model import (
     Test,
 )
 
-__all__ = ["Clause", "Literal", "necessary", "witness"]
+__all__ = ["Clause", "Literal", "compared", "necessary", "witness"]
 
 MAX_PRODUCT = 12
 MAX_LITERALS = 256
@@ -44,6 +44,24 @@ Clause = tuple[Literal, ...]
 def necessary(node: Node) -> list[Clause]:
     """Return clauses that all hold wherever *node* does; none if nothing is known."""
     return _holds(node)[:MAX_CLAUSES]
+
+
+def compared(node: Node) -> frozenset[str]:
+    """Return the fields that *node* asks for if it compares two of them, else none."""
+    names: set[str] = set()
+    others: set[str] = set()
+    waiting = [node]
+    while waiting:
+        match waiting.pop():
+            case Item(field=name, groups=groups):
+                names.add(name)
+                tests = (test for group in groups for test in group)
+                others |= {test.field for test in tests if isinstance(test, SameAs)}
+            case Selection(node=inner) | Not(node=inner):
+                waiting.append(inner)
+            case AllOf(nodes=inner_nodes) | AtLeast(nodes=inner_nodes):
+                waiting.extend(inner_nodes)
+    return frozenset(names | others) if others else frozenset()
 
 
 def _holds(node: Node) -> list[Clause]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ahocorasick_rs import BytesAhoCorasick, MatchKind
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 from services.detect.engine.clauses import Literal
 from services.detect.engine.needles import needle_of
@@ -20,6 +20,7 @@ _ELSEWHERE = (
     *(f"\\u00{digit}".encode() for digit in range(2, 8)), b"\\u212a", b"\\u0130",
     b"\xe2\x84\xaa", b"\xc4\xb0",
 )  # fmt: skip
+_FEW, _MANY = 64, 4_096
 
 
 def prefilter(literals: Iterable[Literal]) -> BytesAhoCorasick | None:
@@ -38,7 +39,9 @@ def prefilter(literals: Iterable[Literal]) -> BytesAhoCorasick | None:
 def _automaton(runs: frozenset[bytes]) -> BytesAhoCorasick:
     """Return the same for routes that have the same keywords, as most have."""
     patterns = [*_ELSEWHERE, *sorted(runs)]
-    return BytesAhoCorasick(patterns, matchkind=MatchKind.LeftmostFirst)
+    # Few are found by vector instructions, which it takes by itself.
+    way = Implementation.DFA if _FEW < len(patterns) < _MANY else None
+    return BytesAhoCorasick(patterns, matchkind=MatchKind.LeftmostFirst, implementation=way)
 
 
 def may_hold_keyword(filtered: BytesAhoCorasick | None, text: bytes) -> bool:

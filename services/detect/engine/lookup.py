@@ -6,14 +6,15 @@ from typing import Any
 
 import orjson
 
-from services.detect.engine.clauses import Literal
+from services.detect.engine.clauses import Literal, compared
 from services.detect.engine.field_index import FieldIndex
 from services.detect.engine.keywords import may_hold_keyword, prefilter
 from services.detect.engine.layout import ROUNDS, Layout
 from services.detect.engine.memo import Memo
 from services.detect.engine.remembered import Kind, RememberedField, kinds
+from services.detect.rules.evaluate import check
 from services.detect.rules.fields import Aliases, View
-from services.detect.rules.model import ANYWHERE
+from services.detect.rules.model import ANYWHERE, Node
 
 __all__ = ["Lookup"]
 
@@ -28,7 +29,8 @@ be looked at for the others, and whether any of these has keywords."""
 class Lookup:
     """What it says of an event is never too little, and seldom too much."""
 
-    def __init__(self, layout: Layout, aliases: Aliases) -> None:
+    def __init__(self, layout: Layout, aliases: Aliases, conditions: Iterable[Node]) -> None:
+        """Take a layout of rules with these *conditions*."""
         self._aliases = aliases
         self._size, self._every = layout.rules, (1 << layout.rules) - 1
         shift = ROUNDS * layout.rules
@@ -42,6 +44,13 @@ class Lookup:
         self._columns = tuple(
             dict.fromkeys(column for name in columns for column in (name, *aliases.get(name, ())))
         )
+        # What compares two fields has no clauses: it is asked here, once for the same values.
+        asked = {name for name in layout.steady if name not in self._paths}
+        self._comparing = [
+            (1 << rule, check(node))
+            for rule, node in enumerate(conditions)
+            if (names := compared(node)) and names <= asked
+        ]
         self._steady_memo: Memo[Any, _Known] = Memo(10_000, 4 << 20, 4096)
         self._kinds_memo: Memo[tuple[Kind, ...], _Known] = Memo(4_000, 4_000, 1)
         self._lively: list[tuple[int, _Lively]] = []
@@ -68,7 +77,7 @@ class Lookup:
             known = self._steady_bits(fields)
         else:
             if known is None:
-                known = self._steady_bits(fields)
+                known = self._compared(fields, self._steady_bits(fields))
                 self._steady_memo.keep(key, known, _size(raw))
         possible, last, lively, keywords = known
         for name, remembered, of in lively:
@@ -96,6 +105,14 @@ class Lookup:
             known = possible, last, lively, bool(left & self._keyword_rules)
             self._kinds_memo.keep(each, known, 1)
         return known
+
+    def _compared(self, fields: Mapping[str, Any], known: _Known) -> _Known:
+        """Return *known* without the rules that are refuted by how steady fields compare."""
+        possible = known[0]
+        for bit, holds in self._comparing:
+            if possible & bit and not holds(View(fields, self._aliases)):
+                possible &= ~bit
+        return (possible, *known[1:])
 
     def _keyword_bits(self, fields: Mapping[str, Any], text: bytes | None) -> int:
         if self._keyword_index is None:

@@ -45,6 +45,9 @@ class FastMatcher:
         self._rules = tuple(rules)
         self._run = run
         self._router = Router(self._rules, routing or default_routing())
+        # Marks whose values are asked for besides are not looked for; few events have the others.
+        self._seldom = tuple(m for m in self._router.marks if m not in self._router.columns)
+        self._often = tuple(m for m in self._router.marks if m in self._router.columns)
         self._checks: list[Callable[[View], bool] | None] = [None] * len(self._rules)
         self._clauses: dict[int, list[Clause]] = {}
         self._buckets: dict[tuple[Any, ...], tuple[Group, Bucket]] = {}
@@ -123,7 +126,7 @@ class FastMatcher:
 
     def _plan(self, fields: Mapping[str, Any], hint: LogSource | Mapping[str, Any]) -> _Plan:
         if not hint or hint is UNKNOWN:
-            said: Any = tuple(map(fields.__contains__, self._router.marks))
+            said: Any = self._marks(fields)
         elif isinstance(hint, LogSource):
             said = hint
         else:
@@ -152,7 +155,7 @@ class FastMatcher:
         # What says nothing is known by its marks, so it must not be kept under its hint.
         keep = said is not None and (hint != UNKNOWN or said == self._marks(fields))
         plan: list[tuple[Group, Bucket]] = []
-        columns = list(self._router.asked(fields, hint)) if keep else []
+        columns = [*self._often, *self._router.asked(fields, hint)] if keep else []
         for group in self._router.route(fields, hint):
             switch = self._switch(group)
             if switch is None:
@@ -183,7 +186,9 @@ class FastMatcher:
             self._examples[key] = values, hint
 
     def _marks(self, fields: Mapping[str, Any]) -> tuple[bool, ...]:
-        return tuple(map(fields.__contains__, self._router.marks))
+        if fields.keys().isdisjoint(self._seldom):
+            return ()
+        return tuple(map(fields.__contains__, self._seldom))
 
     def _switch(self, group: Group) -> Switch | None:
         key = _key(group)

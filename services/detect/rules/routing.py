@@ -79,6 +79,7 @@ class Router:
         self.marks = tuple(
             dict.fromkeys(name for part in routing.products for name in part.unmarked)
         )
+        self.columns = frozenset(name for _, names, _ in self._facts for name in names)
         self._plans: dict[object, tuple[Group, ...]] = {}
 
     def route(self, fields: Mapping[str, Any], hint: LogSource) -> tuple[Group, ...]:
