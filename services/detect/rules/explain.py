@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from .evaluate import check, check_test
-from .fields import View, dotted, everything, texts_of
+from .evaluate import Check, check, check_test
+from .fields import Path, View, dotted, everything, texts_of
 from .model import (
     ANYWHERE,
     AllOf,
@@ -28,6 +28,10 @@ from .model import (
 
 MAX_VALUE = 2 * 1024
 MAX_LEAVES = 100
+MAX_CHECKS = 20_000
+
+_Part = tuple[str | Path, Any, View]
+_checks: dict[tuple[int, str], tuple[Node | Test, Check]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def _leaves(node: Node, view: View, selection: str) -> Iterator[Leaf]:
                 yield from _leaves(inner, view, selection)
         case AtLeast():
             for inner in node.nodes:
-                if check(inner)(view):
+                if _check_of(inner)(view):
                     yield from _leaves(inner, view, selection)
         case Not():
             return  # what does not hold has no leaf to show
@@ -114,7 +118,7 @@ def _missing(node: Node, view: View) -> Iterator[Leaf]:
             yield Leaf(_name(inner), "", "not", "", None)
         case AllOf() | AtLeast():
             for inner in node.nodes:
-                if check(inner)(view):
+                if _check_of(inner)(view):
                     yield from _missing(inner, view)
         case Selection():
             yield from _missing(node.node, view)
@@ -138,12 +142,38 @@ def _name(node: Node) -> str:
             assert_never(node)
 
 
+def _check_of(what: Node | Test, field: str = "") -> Check:
+    """Return the check of a node, or of a test of *field*, made once: rules stay, events come."""
+    key = id(what), field
+    found = _checks.get(key)
+    if found is None:
+        if len(_checks) >= MAX_CHECKS:
+            _checks.clear()
+        made = check_test(field, what) if isinstance(what, Test) else check(what)
+        found = _checks[key] = what, made  # with what it is of, so that no other gets its id
+    return found[1]
+
+
 def _item(item: Item, view: View, selection: str) -> Iterator[Leaf]:
+    each: list[_Part] | None = None
     for test in (test for group in item.groups for test in group):
-        found = _absence(item, view) if item.negated else _evidence(item.field, test, view)
+        if item.negated:
+            found: tuple[str, Any] | None = _absence(item, view)
+        else:
+            each = _parts(item.field, view) if each is None else each
+            found = _evidence(item.field, test, view, each)
         if found is not None:
             name, value = found
             yield Leaf(selection, name, item.op, pattern_of(test), value)
+
+
+def _parts(field: str, view: View) -> list[_Part]:
+    """Return each value of *field*: where it stands, itself, and as if it stood alone."""
+    if field == ANYWHERE:
+        every = everything(view.fields)
+        return [(path, value, View({"value": value}, {})) for path, value in every]
+    name = view.values.read_as(field)
+    return [(name, value, View({field: value}, {})) for value in view.values[field] or ()]
 
 
 def _absence(item: Item, view: View) -> tuple[str, Any]:
@@ -151,22 +181,16 @@ def _absence(item: Item, view: View) -> tuple[str, Any]:
     return view.values.read_as(item.field), values[0]
 
 
-def _evidence(field: str, test: Test, view: View) -> tuple[str, Any] | None:
+def _evidence(field: str, test: Test, view: View, each: list[_Part]) -> tuple[str, Any] | None:
     """Return the name and the first value of *field* for which *test* holds on its own."""
-    holds = check_test(field, test)
-    if field == ANYWHERE:
-        for path, value in everything(view.fields):
-            if holds(View({"value": value}, {})):
-                return dotted(path), value
-        return None
-    name = view.values.read_as(field)
-    values = view.values[field]
-    if values is None or isinstance(test, Null | Exists):
-        return (name, values[0] if values else None) if holds(view) else None
+    holds = _check_of(test, field)
+    if field != ANYWHERE and (not each or isinstance(test, Null | Exists)):
+        value = each[0][1] if each else None
+        return (view.values.read_as(field), value) if holds(view) else None
     others = {test.field: list(view.values[test.field] or ())} if isinstance(test, SameAs) else {}
-    for value in values:
-        if holds(View({**others, field: value}, {})):
-            return name, value
+    for name, value, alone in each:
+        if holds(View({**others, field: value}, {}) if others else alone):
+            return (name if isinstance(name, str) else dotted(name)), value
     return None
 
 
