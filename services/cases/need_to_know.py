@@ -21,7 +21,10 @@ from services.cases.views.access import CLEARED
 from shared.auth import Principal, Role, allow
 from shared.problems import ProblemError
 
-__all__ = ["CLEARED_ROLES", "RECORDED", "VISIBLE", "Sight", "check_named", "need_to_know", "viewer"]
+__all__ = [
+    "CLEARED_ROLES", "MEMBER", "RECORDED", "UP_TO_DATE", "VISIBLE", "Sight", "check_named",
+    "need_to_know", "viewer",
+]  # fmt: skip
 
 CLEARED_ROLES = (Role.LEGAL, Role.EXECUTIVE_INCIDENT_MANAGER, Role.AUDITOR)
 BESIDE = ("evidence_id", "review_id")  # aggregates of their own that belong to an incident
@@ -36,6 +39,14 @@ VISIBLE = """((NOT i.restricted OR EXISTS (
     AND NOT EXISTS (
         SELECT 1 FROM events r WHERE r.type = 'AccessRestricted.v1'
           AND r.stream_id = i.incident_id AND r.position > i.position))"""
+# The same for what goes through all incidents, looked up once and not for each of them. Views and
+# their position move in one transaction, so what lies beyond it is in none of their rows.
+MEMBER = """i.incident_id IN (
+        SELECT a.incident_id FROM incident_access a
+        WHERE a.person = :person AND (a.until IS NULL OR a.until > now()))"""
+UP_TO_DATE = """i.incident_id <> ALL (ARRAY(
+        SELECT r.stream_id FROM events r WHERE r.type = 'AccessRestricted.v1'
+          AND r.position > (SELECT p.position FROM projections p WHERE p.name = 'incidents')))"""
 
 _EVER = text("""
     SELECT DISTINCT stream_id FROM events

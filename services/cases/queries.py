@@ -13,7 +13,7 @@ from services.cases.aggregates import ALL_TYPES, id_name
 from services.cases.codec import Stored, key_ids, open_plain
 from services.cases.domain.accuracy import Counts
 from services.cases.filters import Filters
-from services.cases.need_to_know import VISIBLE
+from services.cases.need_to_know import MEMBER, UP_TO_DATE, VISIBLE
 from services.cases.sealing.box import Keys
 from services.cases.sealing.vault import Vault
 from services.cases.views import Document
@@ -25,10 +25,16 @@ _LIST = """
     SELECT opened_position, summary FROM incidents i
     WHERE opened_position < :before AND {visible}{where} ORDER BY opened_position DESC LIMIT :limit
 """
-_COUNT = """
-    SELECT state, severity, count(*) AS n FROM incidents i
-    WHERE {visible}{where} GROUP BY 1, 2
-"""
+# Apart, so that those that everybody sees are counted in an index alone (incidents_counted).
+_COUNT = f"""
+    SELECT state, severity, sum(n)::bigint AS n FROM (
+        SELECT state, severity, count(*) AS n FROM incidents i
+        WHERE NOT i.restricted AND {UP_TO_DATE}{{where}} GROUP BY 1, 2
+        UNION ALL
+        SELECT state, severity, count(*) FROM incidents i
+        WHERE i.restricted AND {MEMBER} AND {UP_TO_DATE}{{where}} GROUP BY 1, 2
+    ) each GROUP BY 1, 2
+"""  # noqa: S608 - constants only
 _ONE = text("SELECT version, document FROM incidents WHERE incident_id = :id")
 _TIMELINE = text("""
     SELECT version, entry FROM timeline
@@ -119,7 +125,7 @@ class Queries:
 
     async def counts(self, filters: Filters, person: str) -> list[tuple[str, str | None, int]]:
         """Return how many incidents *person* may see, by state and severity."""
-        query = _COUNT.format(where=filters.where(), visible=VISIBLE)
+        query = _COUNT.format(where=filters.where())
         rows = await self._rows(text(query), **filters.given(), person=person)
         return [(r.state, r.severity, r.n) for r in rows]
 

@@ -28,7 +28,8 @@ _NEWEST = text(
 )
 _TENANTS = text(
     "SELECT tenant, confidence, explanation FROM affected_tenants"
-    " WHERE list_id = :list AND change <> 'removed' ORDER BY tenant"
+    " WHERE list_id = :list AND change <> 'removed'"
+    " AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant) ORDER BY tenant"
 )
 _SUPERSEDE = text(
     "UPDATE affected_lists SET state = 'superseded'"
@@ -56,10 +57,10 @@ async def newest_list(connection: AsyncConnection, incident_id: UUID) -> Any:
 
 
 async def listed_tenants(
-    connection: AsyncConnection, list_id: UUID
+    connection: AsyncConnection, list_id: UUID, tenant: str | None = None
 ) -> dict[str, tuple[Confidence, Mapping[str, Any]]]:
-    """Return tenant → confidence and explanation of those on a list."""
-    rows = (await connection.execute(_TENANTS, {"list": list_id})).all()
+    """Return tenant → confidence and explanation of those on a list, or of one of them."""
+    rows = (await connection.execute(_TENANTS, {"list": list_id, "tenant": tenant})).all()
     return {r.tenant: (Confidence(r.confidence), json.loads(r.explanation)) for r in rows}
 
 

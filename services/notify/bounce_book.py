@@ -151,8 +151,8 @@ async def _instead(
     back = [await connection.execute(_ALL_BACK, {"id": m.notification_id}) for m in lost]
     if any(done.rowcount for done in back):
         told = await owe_again(connection, incident.id, one.tenant, at)
-        if told:  # what runs from the submission does not run any more
-            told += await book.evaluate(connection, incident, at)
+        # What runs from the submission, or from the tenant's being told, does not run any more.
+        told += await book.evaluate(connection, incident, at, one.tenant)
         await enqueue(connection, [outgoing(contract, source="notify") for contract in told])
     if len(lost) == len(pair):
         contacts = sum(len(message.failed) for message in pair)

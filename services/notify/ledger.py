@@ -37,6 +37,7 @@ _TAKE = text(
     )
     SELECT notification_id, incident_id, tenant, channel, recipients, content, created_at,
         accepted, fence, attempt, why, supersedes,
+        round > 0 OR instead_of IS NOT NULL AS again,
         ARRAY(SELECT b.recipient FROM bounces b WHERE b.action = 'failed'
               AND b.notification_id = taken.notification_id AND b.round = taken.round) AS refused
     FROM taken ORDER BY next_attempt_at, notification_id
@@ -114,6 +115,8 @@ class Lease:
     until: datetime
     why: str | None = None
     supersedes: UUID | None = None
+    again: bool = False
+    """After a message that did not reach the tenant: tried anew, or to its alternates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +170,7 @@ def _lease(row: Any, now: datetime, until: datetime) -> Lease:
         until=until,
         why=row.why,
         supersedes=row.supersedes,
+        again=row.again,
     )
 
 

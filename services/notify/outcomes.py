@@ -99,8 +99,13 @@ class Outcomes:
             else:
                 last[one.tenant] = f"{lease.channel} {one.id}"
         told += await meet(connection, incident_id, last, now)
-        if done and incident is not None:  # the customers' own clocks start now
-            told += await self._book.evaluate(connection, incident, now)
+        if incident is None:
+            return told
+        # The customers' own clocks start now.
+        if done:
+            return told + await self._book.evaluate(connection, incident, now)
+        for tenant in sorted({le.notification.tenant for le, _ in sent if le.again}):
+            told += await self._book.evaluate(connection, incident, now, tenant)
         return told
 
 

@@ -88,7 +88,15 @@ async def test_import(world: World) -> None:
     print(f"\n{PLACEMENTS:,} placements, {TENANTS:,} tenants, {SERVERS:,} servers")
     await bring(keeper, estate(), None)
     await bring(keeper, rows(Random(1)), "placements")  # noqa: S311 - reproducible
+    beside = InventoryKeeper(None, world.engine("notify"), utc_now)
+    await beside.refresh()
     await bring(keeper, rows(Random(1), PLACEMENTS // 100), "placements")  # noqa: S311
+    with timed("followed by another replica", PLACEMENTS + TENANTS + SERVERS):
+        await beside.refresh()
+    assert beside.current is not None
+    assert keeper.current is not None
+    assert beside.current.version == keeper.current.version
+    del beside
     again = InventoryKeeper(None, world.engine("notify"), utc_now)
     with timed("read back by another replica", PLACEMENTS + TENANTS + SERVERS):
         await again.refresh()

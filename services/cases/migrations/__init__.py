@@ -1,3 +1,3 @@
 """The schema of cases; only ever expanded or contracted, never rewritten."""
 
-HEAD = "0015"
+HEAD = "0016"

@@ -35,14 +35,16 @@ __all__ = ["ObligationBook", "obligation_id"]
 
 _CURRENT = text(
     "SELECT DISTINCT ON (obligation_id) obligation_id, revision, detail, digest FROM obligations"
-    " WHERE incident_id = :incident ORDER BY obligation_id, revision DESC"
+    " WHERE incident_id = :incident AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)"
+    " ORDER BY obligation_id, revision DESC"
 )
 _STATED = text(
     "SELECT facts FROM stated_facts WHERE incident_id = :incident ORDER BY version DESC LIMIT 1"
 )
 _TOLD = text(
     "SELECT tenant, min(sent_at) AS at FROM notifications"
-    " WHERE incident_id = :incident AND state = 'sent' GROUP BY tenant"
+    " WHERE incident_id = :incident AND state = 'sent'"
+    " AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant) GROUP BY tenant"
 )
 _INSERT = text(
     "INSERT INTO obligations (obligation_id, revision, incident_id, regime, tenant, state, due_at,"
@@ -60,26 +62,33 @@ class ObligationBook:
         self._keeper, self._operator, self._regimes = keeper, operator, regimes
 
     async def evaluate(
-        self, connection: AsyncConnection, incident: Incident, at: datetime
+        self,
+        connection: AsyncConnection,
+        incident: Incident,
+        at: datetime,
+        tenant: str | None = None,
     ) -> list[Contract]:
         """Write what changed and return its messages; nothing is owed before confirmation.
 
-        The caller holds the incident's lock.
+        Of one *tenant*: only what is owed to it, or by it. The caller holds the incident's lock.
         """
         if incident.state in ("dismissed", "retracted"):
-            return await self._take_back(connection, incident.id, at)
+            # Of all at once, when the verdict falls.
+            return [] if tenant else await self._take_back(connection, incident.id, at)
         if incident.state != "confirmed":
             return []
-        parties = await self._parties(connection, incident.id)
+        parties = await self._parties(connection, incident.id, tenant)
         stated = (await connection.execute(_STATED, {"incident": incident.id})).scalar()
         done = await submissions(connection, incident.id)
         facts = _facts(incident, json.loads(stated) if stated else {}, done)
-        rows = (await connection.execute(_CURRENT, {"incident": incident.id})).all()
+        of = {"incident": incident.id, "tenant": tenant}
+        rows = (await connection.execute(_CURRENT, of)).all()
         current = {row.obligation_id: row for row in rows}
         known = {_key(json.loads(row.detail)) for row in rows}
         found = {
             obligation_id(incident.id, o): o
             for o in identify(facts, self._operator, parties, self._regimes, known)
+            if tenant in {None, o.tenant}
         }
         for key, row in current.items():
             if key not in found:
@@ -103,7 +112,8 @@ class ObligationBook:
         self, connection: AsyncConnection, incident_id: UUID, at: datetime
     ) -> list[Contract]:
         """Leave what was owed to a person's decision: the verdict it stood on was taken back."""
-        rows = (await connection.execute(_CURRENT, {"incident": incident_id})).all()
+        of = {"incident": incident_id, "tenant": None}
+        rows = (await connection.execute(_CURRENT, of)).all()
         current = {row.obligation_id: row for row in rows}
         changed: dict[UUID, Obligation] = {}
         messages: list[Contract] = []
@@ -119,14 +129,15 @@ class ObligationBook:
         return messages
 
     async def _parties(
-        self, connection: AsyncConnection, incident_id: UUID
+        self, connection: AsyncConnection, incident_id: UUID, tenant: str | None
     ) -> Iterable[AffectedParty]:
         newest = await newest_list(connection, incident_id)
         if newest is None:
             return []
-        listed = await listed_tenants(connection, newest.list_id)
+        listed = await listed_tenants(connection, newest.list_id, tenant)
         tenants = await self._keeper.tenants(connection, newest.inventory_version, listed)
-        told = (await connection.execute(_TOLD, {"incident": incident_id})).all()
+        of = {"incident": incident_id, "tenant": tenant}
+        told = (await connection.execute(_TOLD, of)).all()
         told_at = {row.tenant: row.at for row in told}
         return [
             AffectedParty(tenant=tenants[name], confidence=confidence, told_at=told_at.get(name))

@@ -4,11 +4,13 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 
+from services.cases.need_to_know import UP_TO_DATE
 from tests.integration.cases.conversation import TEAM, People
 
 pytestmark = pytest.mark.integration
@@ -188,3 +190,29 @@ async def test_the_door_does_not_wait_for_the_views(people: People) -> None:
         await connection.close()
     assert (await people.get("mia", f"/v1/incidents/{incident}")).status_code == 404
     assert incident not in await listed(people, "mia")
+
+
+async def test_what_goes_through_all_incidents_does_not_wait_for_the_views_either(
+    people: People,
+) -> None:
+    incident = UUID(await people.opened("fennel"))
+    await people.does("rita", str(incident), "restrict", reason=REASON)
+    connection = await asyncpg.connect(people.world.admin_dsn)
+    look = (
+        "SELECT count(*) FROM cases.incidents i"  # noqa: S608 - constants
+        f" WHERE i.incident_id = $1 AND NOT i.restricted AND {UP_TO_DATE}"
+    )
+    try:
+        transaction = connection.transaction()
+        await transaction.start()  # nobody else sees the views as they were before
+        await connection.execute("SET LOCAL search_path TO cases")
+        await connection.execute("UPDATE incidents SET restricted = false")
+        assert await connection.fetchval(look, incident) == 1
+        await connection.execute(
+            "UPDATE projections SET position = (SELECT max(position) - 1 FROM events"
+            " WHERE type = 'AccessRestricted.v1') WHERE name = 'incidents'"
+        )
+        assert await connection.fetchval(look, incident) == 0
+        await transaction.rollback()
+    finally:
+        await connection.close()

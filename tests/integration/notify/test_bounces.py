@@ -38,6 +38,8 @@ async def only(desk: Desk, incident: UUID, recipient: str) -> Any:
 
 async def test_a_bounce_to_the_drop_reaches_the_alternate_once(stage: Stage) -> None:
     with_alternate(stage)
+    own = "  - name: delta\n    capacities: [controller]\n    data_subject_regions: [EU]\n"
+    stage.file.write_text(stage.file.read_text().replace("  - name: delta\n", own))
     async with stage.running(bounce_address=ADDRESS, bounce_smtp_port=0) as desk:
         incident = await notified(stage, desk, "m3")
         (mail,) = stage.smtp.to("soc@delta.example")
@@ -70,6 +72,11 @@ async def test_a_bounce_to_the_drop_reaches_the_alternate_once(stage: Stage) -> 
         ids = (notification, other["notification_id"])
         assert {m.reference for m in met} == {f"email {each}" for each in ids}
         assert len(met) == 2 * len(again)
+        # The customer's own clocks run from when it was told, and that was not by the first.
+        board = f"/v1/clock-board?incident_id={incident}&tenant=delta&customers=true"
+        rows = (await desk.get(board))["items"]
+        clocks = {row["clock_at"] for row in rows if row["holder"] == "customer"}
+        assert min(clocks) == other["sent_at"]
 
         with pytest.raises(aiosmtplib.SMTPRecipientsRefused):  # no relay for anybody
             await drop(port, report, "x@else.example")
