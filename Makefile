@@ -97,6 +97,10 @@ chaos-power: setup-dev ## 5 simulated power cuts (an ext4 image on a loop mount)
 chaos-notify: setup-dev ## 60 kills of notify, PostgreSQL and the mail server while 10,000 notices go out
 	@TOCSIN_NOTICE_ROUNDS=20 TOCSIN_NOTICE_TENANTS=500 $(BIN)/python -m pytest -q -s tests/system/test_kill_notify.py $(ARGS)
 
+.PHONY: corpus-full
+corpus-full: setup-dev ## the plain evaluator on every event of the public attack logs
+	@TOCSIN_PLAIN_SHARE=1 $(BIN)/python -m pytest -q tests/conformance/sigma/test_corpus_hits.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup-dev ## any request to the cases API, many of them (TOCSIN_FUZZ_EXAMPLES, an operation)
 	@TOCSIN_FUZZ_EXAMPLES=$${TOCSIN_FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest -q -s \

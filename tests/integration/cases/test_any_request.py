@@ -36,7 +36,7 @@ from tests.support.world import World
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
-EXAMPLES = int(os.environ.get("TOCSIN_FUZZ_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("TOCSIN_FUZZ_EXAMPLES", "2"))
 ENDLESS = {"/v1/stream"}  # server-sent events end when the client goes
 CHECKS = [
     not_a_server_error,
