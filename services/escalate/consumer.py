@@ -147,7 +147,7 @@ class CasesHandler:
                     await self._on_hold(event_)
             return
         event = contract.from_json(delivery.data)
-        async with once(self._engine, CASES_CONSUMER, event.event_id) as connection:
+        async with once(self._engine, CASES_CONSUMER, event) as connection:
             if connection is None:
                 return
             await self._apply(connection, event)
@@ -155,7 +155,7 @@ class CasesHandler:
 
     async def _on_hold(self, event: EvidenceRecordedV1 | IncidentUpdatedV1) -> None:
         """A legal hold engages legal (RT9); it stays known, since another one may be on."""
-        async with once(self._engine, CASES_CONSUMER, event.event_id) as connection:
+        async with once(self._engine, CASES_CONSUMER, event) as connection:
             if connection is None:
                 return
             if await note_fact(connection, event.incident_id, "legal_hold", True):
@@ -222,7 +222,7 @@ class CustomersHandler:
         if delivery.subject != AffectedCustomersIdentifiedV1.SUBJECT:
             return
         event = AffectedCustomersIdentifiedV1.from_json(delivery.data)
-        async with once(self._engine, NOTIFICATIONS_CONSUMER, event.event_id) as connection:
+        async with once(self._engine, NOTIFICATIONS_CONSUMER, event) as connection:
             if connection is None:
                 return
             now, policies = self._clock(), self._policies()

@@ -3,7 +3,8 @@
 An incident that is open keeps its group and all that was merged into it, storms as well. Of the
 others a group goes with its detections and its members once nothing was written to it for so many
 days, unless its incident is under legal hold; the incident's log has the proposal and its evidence,
-detect has the detections. Suppressions stay as long after their end. Pages, support cases and
+detect has the detections. Suppressions stay as long after their end, and so long it is remembered
+which messages were handled, one by one; before that, by their time. Pages, support cases and
 escalations are records: they stay.
 """
 
@@ -71,11 +72,17 @@ _OTHERS = (
         ),
     ),
     (
-        # The broker keeps no detection for longer than a week, so none of these can come again.
+        # The broker keeps nothing for longer than 30 days; what it is filled with anew, having lost
+        # its data, is known by when it happened. The day is for clocks that differ.
         "inbox",
         text(
-            "DELETE FROM inbox WHERE (consumer, event_id) IN (SELECT consumer, event_id FROM inbox"
-            " WHERE consumer = 'escalate-detections' AND received_at < :before LIMIT :n)"
+            "WITH old AS (SELECT consumer, event_id FROM inbox"
+            " WHERE received_at < CAST(:before AS timestamptz) - interval '1 day' LIMIT :n),"
+            " floors AS (INSERT INTO inbox_floors AS f (consumer, until)"
+            " SELECT DISTINCT consumer, CAST(:before AS timestamptz) FROM old"
+            " ON CONFLICT (consumer) DO UPDATE SET until = greatest(f.until, EXCLUDED.until))"
+            " DELETE FROM inbox USING old"
+            " WHERE inbox.consumer = old.consumer AND inbox.event_id = old.event_id"
         ),
     ),
 )

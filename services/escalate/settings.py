@@ -50,7 +50,8 @@ class Settings(ServiceSettings):
     )
     triage_days: int = Field(
         90, ge=31, le=3650,
-        description="groups that came to nothing or are over, and faded risk, are kept so long",
+        description="groups that came to nothing or are over, faded risk, and which messages were"
+        " handled, are kept so long",
     )  # fmt: skip
     storm_seconds: float = Field(60, gt=0, le=3600, description="what counts as at once")
     extend_seconds: float = Field(

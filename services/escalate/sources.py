@@ -91,7 +91,7 @@ class SourcesHandler:
                 told = LogSourceResumedV1.from_json(delivery.data)
             case _:
                 return
-        async with once(self._engine, SOURCES_CONSUMER, told.event_id) as connection:
+        async with once(self._engine, SOURCES_CONSUMER, told) as connection:
             if connection is None:
                 return
             if isinstance(told, LogSourceSilentV1):

@@ -1,3 +1,3 @@
 """Migrations of escalate's schema."""
 
-HEAD = "0011"
+HEAD = "0012"

@@ -74,7 +74,7 @@ class ClockHandler:
     async def _identified(self, owed: ObligationIdentifiedV1) -> None:
         if owed.due_at - owed.clock_at > SHORT:
             return
-        async with once(self._engine, CLOCKS_CONSUMER, owed.event_id) as connection:
+        async with once(self._engine, CLOCKS_CONSUMER, owed) as connection:
             if connection and await note_fact(
                 connection, owed.incident_id, "shortest_regime", "within_72h"
             ):
@@ -82,7 +82,7 @@ class ClockHandler:
                 await widen(connection, owed.incident_id, self._policies(), self._channel, now)
 
     async def _page(self, told: _Alarm, level: str, left: str) -> None:
-        async with once(self._engine, CLOCKS_CONSUMER, told.event_id) as connection:
+        async with once(self._engine, CLOCKS_CONSUMER, told) as connection:
             if connection:
                 await self._order(connection, told, level, left)
 

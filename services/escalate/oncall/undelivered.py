@@ -37,7 +37,7 @@ class UndeliverableHandler:
     async def __call__(self, delivery: Delivery) -> None:
         """Handle one message; TransientError while the database cannot be asked."""
         told = NotificationUndeliverableV1.from_json(delivery.data)
-        async with once(self._engine, UNDELIVERABLE_CONSUMER, told.event_id) as connection:
+        async with once(self._engine, UNDELIVERABLE_CONSUMER, told) as connection:
             if connection is None:
                 return
             number = await connection.scalar(_NUMBER, {"id": told.incident_id})

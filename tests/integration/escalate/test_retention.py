@@ -12,18 +12,22 @@ from services.escalate.consumer import DetectionHandler
 from services.escalate.desk import storm_key
 from services.escalate.grouping import Rules
 from services.escalate.known import note_fact
+from services.escalate.once import once
 from services.escalate.proposal import Policies
 from services.escalate.retention import Retention
 from services.escalate.settings import Settings
 from services.escalate.store import close_group
 from shared.clock import utc_now
 from shared.consume import Delivery
+from shared.contracts.cases import SeveritySetV1
 from shared.contracts.detect import DetectionRaisedV1
+from shared.ids import uuid7
 from shared.topology import DETECTIONS
 from tests.support.world import World
 from tests.unit.escalate.given import detection, directory, priority_policy, severity_policy
 
 pytestmark = pytest.mark.integration
+CONSUMER = "escalate-of-this-test"
 KEPT, HALF_LIFE = timedelta(days=90), timedelta(days=7)
 POLICIES = Policies(Rules(), directory(), severity_policy(), priority_policy())
 
@@ -130,3 +134,33 @@ async def incident_on(world: World, rule: str) -> UUID:
 async def asked_nothing(world: World, statement: str, **given: Any) -> None:
     async with world.engine("escalate").begin() as connection:
         await connection.execute(text(statement), given)
+
+
+async def test_a_message_of_long_ago_is_not_handled_again_though_its_row_is_gone(
+    world: World,
+) -> None:
+    engine, now = world.engine("escalate"), utc_now()
+    known, kept, unknown = (
+        SeveritySetV1.model_construct(event_id=uuid7(), occurred_at=now - timedelta(days=days))
+        for days in (100, 50, 100)
+    )
+
+    async def handled(event: SeveritySetV1) -> bool:
+        async with once(engine, CONSUMER, event) as connection:
+            return connection is not None
+
+    for event, days in ((known, 100), (kept, 50)):
+        await asked_nothing(
+            world,
+            "INSERT INTO inbox (consumer, event_id, received_at) VALUES (:of, :id, :at)",
+            of=CONSUMER, id=event.event_id, at=now - timedelta(days=days),
+        )  # fmt: skip
+    assert await handled(unknown)  # nothing was forgotten yet: a new installation takes all
+    await forgotten(world, now)
+    rows = await asked(world, "SELECT event_id FROM inbox WHERE consumer = :of", of=CONSUMER)
+    assert {row.event_id for row in rows} >= {kept.event_id, unknown.event_id}
+    assert known.event_id not in {row.event_id for row in rows}
+    assert [await handled(event) for event in (known, kept, unknown)] == [False] * 3
+    late = SeveritySetV1.model_construct(event_id=uuid7(), occurred_at=now - timedelta(days=89))
+    assert await handled(late)
+    assert not await handled(late)
