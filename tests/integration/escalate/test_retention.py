@@ -19,7 +19,7 @@ from services.escalate.settings import Settings
 from services.escalate.store import close_group
 from shared.clock import utc_now
 from shared.consume import Delivery
-from shared.contracts.cases import SeveritySetV1
+from shared.contracts.base import Contract
 from shared.contracts.detect import DetectionRaisedV1
 from shared.ids import uuid7
 from shared.topology import DETECTIONS
@@ -141,11 +141,11 @@ async def test_a_message_of_long_ago_is_not_handled_again_though_its_row_is_gone
 ) -> None:
     engine, now = world.engine("escalate"), utc_now()
     known, kept, unknown = (
-        SeveritySetV1.model_construct(event_id=uuid7(), occurred_at=now - timedelta(days=days))
+        Contract(event_id=uuid7(), occurred_at=now - timedelta(days=days))
         for days in (100, 50, 100)
     )
 
-    async def handled(event: SeveritySetV1) -> bool:
+    async def handled(event: Contract) -> bool:
         async with once(engine, CONSUMER, event) as connection:
             return connection is not None
 
@@ -161,6 +161,6 @@ async def test_a_message_of_long_ago_is_not_handled_again_though_its_row_is_gone
     assert {row.event_id for row in rows} >= {kept.event_id, unknown.event_id}
     assert known.event_id not in {row.event_id for row in rows}
     assert [await handled(event) for event in (known, kept, unknown)] == [False] * 3
-    late = SeveritySetV1.model_construct(event_id=uuid7(), occurred_at=now - timedelta(days=89))
+    late = Contract(event_id=uuid7(), occurred_at=now - timedelta(days=89))
     assert await handled(late)
     assert not await handled(late)
