@@ -29,9 +29,11 @@ from services.escalate.oncall import (
     api_acknowledge,
     api_engagements,
     api_oncall,
+    api_pagerduty,
     api_severity,
     api_slack,
 )
+from services.escalate.oncall.api_pagerduty import PagerDutyHook
 from services.escalate.oncall.api_slack import SlackApp
 from services.escalate.oncall.chains import Chains
 from services.escalate.oncall.channels.secrets import Secrets
@@ -127,6 +129,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             follow_ups = FollowUps(engine, poster, Secrets(settings.paging_secrets_file), clock)
             signing = settings.slack_signing_secret
             slack = SlackApp(signing.get_secret_value(), poster) if signing else None
+            hook = settings.pagerduty_webhook_secret
+            pagerduty = PagerDutyHook(hook.get_secret_value()) if hook else None
             followed = Reconciler("follow-ups", follow_ups.once, 1.0)
 
             # A step is due to the second, and whatever an instance that died had armed is due here.
@@ -229,6 +233,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                     clock=clock,
                     links=links,
                     slack=slack,
+                    pagerduty=pagerduty,
                     wake=went_out,
                 )
             await pager.stop()
@@ -251,5 +256,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.include_router(api_engagements.router)
     app.include_router(api_severity.router)
     app.include_router(api_slack.router)
+    app.include_router(api_pagerduty.router)
     app.include_router(doors_api.router)
     return app

@@ -77,6 +77,9 @@ class Settings(ServiceSettings):
     slack_signing_secret: SecretStr | None = Field(
         None, description="of our Slack application, whose button then acknowledges by itself"
     )
+    pagerduty_webhook_secret: SecretStr | None = Field(
+        None, description="of a V3 webhook subscription at PagerDuty, which tells who acknowledged"
+    )
     sender: str = Field("security@localhost", description="From of pages by e-mail")
     smtp_host: str | None = None
     smtp_port: int = Field(587, ge=1, le=65535)

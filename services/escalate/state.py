@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.escalate.doors.register import DoorBook
+from services.escalate.oncall.api_pagerduty import PagerDutyHook
 from services.escalate.oncall.api_slack import SlackApp
 from services.escalate.oncall.links import Links
 from services.escalate.policy_versions import PolicyBook
@@ -41,5 +42,6 @@ class State(ServiceState):
     clock: Clock
     links: Links
     slack: SlackApp | None
+    pagerduty: PagerDutyHook | None
     wake: Callable[[], None]
     """To be called after a commit that ordered pages or messages."""

@@ -50,6 +50,7 @@ class Person:
     regions: frozenset[str] = frozenset()
     languages: tuple[str, ...] = ()
     slack_user: str | None = None
+    pagerduty_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,10 @@ class Roster:
     def by_slack(self, user: str) -> Person | None:
         """Return whose id at Slack that is."""
         return next((p for p in self.people.values() if p.slack_user == user), None)
+
+    def by_pagerduty(self, user: str) -> Person | None:
+        """Return whose id at PagerDuty that is."""
+        return next((p for p in self.people.values() if p.pagerduty_user == user), None)
 
     def of_kind(self, kind: str) -> tuple[Team, ...]:
         """Return the teams of *kind* in the order of the file."""

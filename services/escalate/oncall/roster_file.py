@@ -17,7 +17,10 @@ CHANNELS = ("email", "webhook", "slack", "teams", "pagerduty", "apprise", "log")
 KIND = re.compile(r"[a-z][a-z0-9_]{1,60}")
 _TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
-_SLACK = re.compile(r"[UW][A-Z0-9]{5,30}")
+_CHAT_IDS = {
+    "slack_user": (re.compile(r"[UW][A-Z0-9]{5,30}"), "member id of Slack, such as U012AB3CD"),
+    "pagerduty_user": (re.compile(r"[A-Z0-9]{4,32}"), "id of a user of PagerDuty, such as PXPGF42"),
+}
 MOST_HOURS = 24 * 366
 
 
@@ -47,10 +50,11 @@ def _person(name: str, spot: Spot) -> Person:
         raise spot.refusal(f"{name!r} cannot be the subject of a token")
     parts = spot.table(
         ("contacts",),
-        ("name", "competencies", "services", "regions", "languages", "slack_user"),
+        ("name", "competencies", "services", "regions", "languages", *_CHAT_IDS),
     )
-    if "slack_user" in parts and not _SLACK.fullmatch(parts["slack_user"].text()):
-        raise parts["slack_user"].refusal("is no member id of Slack, such as U012AB3CD")
+    for key, (pattern, what) in _CHAT_IDS.items():
+        if key in parts and not pattern.fullmatch(parts[key].text()):
+            raise parts[key].refusal(f"is no {what}")
     return Person(
         id=name,
         name=parts["name"].text() if "name" in parts else name,
@@ -59,19 +63,20 @@ def _person(name: str, spot: Spot) -> Person:
         services=frozenset(_names(parts, "services")),
         regions=frozenset(_names(parts, "regions")),
         languages=_names(parts, "languages"),
-        slack_user=parts["slack_user"].text() if "slack_user" in parts else None,
+        **{key: parts[key].text() for key in _CHAT_IDS if key in parts},
     )
 
 
 def _need_one_each(people: Spot | None, known: Mapping[str, Person]) -> None:
-    """Refuse two people with one id at Slack: whose click would it be?"""
-    seen: dict[str, str] = {}
+    """Refuse two people with one id at Slack or PagerDuty: whose answer would it be?"""
+    seen: dict[tuple[str, str], str] = {}
     for name, spot in _entries(people):
-        user = known[name].slack_user
-        if user and user in seen:
-            raise spot.refusal(f"slack_user is that of {seen[user]} already")
-        if user:
-            seen[user] = name
+        for key in _CHAT_IDS:
+            user = getattr(known[name], key)
+            if user and (key, user) in seen:
+                raise spot.refusal(f"{key} is that of {seen[key, user]} already")
+            if user:
+                seen[key, user] = name
 
 
 def _contacts(spot: Spot) -> tuple[Contact, ...]:

@@ -13,6 +13,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from services.escalate.app import create_app
+from services.escalate.oncall import api_pagerduty
 from services.escalate.oncall.api_slack import signature_of
 from services.escalate.oncall.links import Links, link_key
 from services.escalate.settings import Settings
@@ -34,6 +35,7 @@ from tests.unit.escalate.given import NOON, detection
 pytestmark = pytest.mark.integration
 SECRET = "signing secret of the app"
 CY = "U012AB3CD"
+CY_PD = "PXPGF42"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -49,9 +51,13 @@ async def client(
     given = overrides(tmp_path_factory.mktemp("answers"), sink)
     cy = "  cy:\n    contacts:"
     assert cy in DIRECTORY
-    known = DIRECTORY.replace(cy, f"  cy:\n    slack_user: {CY}\n    contacts:")
+    ids = f"slack_user: {CY}\n    pagerduty_user: {CY_PD}"
+    known = DIRECTORY.replace(cy, f"  cy:\n    {ids}\n    contacts:")
     given["directory_file"].write_text(known)
-    settings = world.settings(Settings, slack_signing_secret=SecretStr(SECRET), **given)
+    secret = SecretStr(SECRET)
+    settings = world.settings(
+        Settings, slack_signing_secret=secret, pagerduty_webhook_secret=secret, **given
+    )
     async with world.running(create_app(settings)) as found:
         found.headers["authorization"] = f"Bearer {world.token('sam', 'security_response')}"
         yield found
@@ -252,3 +258,52 @@ async def test_pagerduty_follows_what_was_acknowledged_and_settled(
     await until(lambda: sink.keys("/pagerduty/resolve").count(key) == 1)
     assert sink.keys("/pagerduty").count(key) == 1
     assert sink.refused == []
+
+
+async def test_who_acknowledges_in_pagerduty_has_acknowledged_here(
+    world: World, client: httpx.AsyncClient, sink: Providers
+) -> None:
+    incident = (await proposed(world, "pd-back-host")).incident_id
+    page, _ = await paged(client, sink, incident, "pagerduty")
+
+    async def tells(*, user: str = CY_PD, secret: str = SECRET, **event: Any) -> httpx.Response:
+        told = {
+            "id": "01ABCDEF", "event_type": "incident.acknowledged", "resource_type": "incident",
+            "agent": {"id": user, "type": "user_reference", "summary": "Cy"},
+            "data": {"id": "PT4KHLK", "type": "incident", "incident_key": page["page_id"]},
+        }  # fmt: skip
+        body = json.dumps({"event": {**told, **event}}).encode()
+        signatures = f"v1={'0' * 64}, {api_pagerduty.signature_of(secret, body)}"
+        async with httpx.AsyncClient(base_url=client.base_url) as anybody:
+            return await anybody.post(
+                "/v1/pagerduty/webhooks",
+                content=body,
+                headers={"x-pagerduty-signature": signatures},
+            )
+
+    async def answer() -> tuple[str | None, str | None]:
+        (found,) = await ledger(client, incident, 1, channel="pagerduty")
+        return found.get("acknowledged_by"), found.get("acknowledged_at")
+
+    forged = await tells(secret="another")
+    assert (forged.status_code, forged.json()["code"]) == (401, "signature_invalid")
+    assert (await tells(data="no incident")).status_code == 422
+    for nothing in (
+        {"user": "PSOMEBODY"},
+        {"event_type": "incident.triggered"},
+        {"event_type": "pagey.ping", "data": {"message": "Hello", "type": "ping"}, "agent": None},
+        {"agent": {"id": CY_PD, "type": "inbound_integration_reference"}},
+        {"data": {"incident_key": "of another tool"}},
+        {"data": {"incident_key": str(uuid7())}},
+    ):
+        assert (await tells(**nothing)).status_code == 200
+    assert await answer() == (None, None)
+    assert (await tells()).status_code == 200
+    by, at = await answer()
+    assert by == "cy"
+    assert (await tells()).status_code == 200  # it tells at least once
+    assert await answer() == ("cy", at)
+    (told_once,) = [
+        e for e in await told(world, PageAcknowledgedV1) if str(e.page_id) == page["page_id"]
+    ]
+    assert told_once.person == "cy"

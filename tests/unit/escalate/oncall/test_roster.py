@@ -50,6 +50,14 @@ def test_first_and_second_on_call() -> None:
             "is never reached",
         ),
         ("components: [router]", "components: [switch]", "none of"),
+        ("  ana:\n", "  ana:\n    slack_user: ana\n", "no member id of Slack"),
+        ("  ana:\n", "  ana:\n    pagerduty_user: ana@x\n", "no id of a user of PagerDuty"),
+        (
+            "  ana:\n",
+            "  zed: {pagerduty_user: PX12, contacts: [{channel: slack, to: z}]}\n"
+            "  ana:\n    pagerduty_user: PX12\n",
+            "that of zed already",
+        ),
     ],
 )
 def test_a_broken_directory_is_refused_with_its_line(old: str, new: str, reason: str) -> None:
