@@ -147,8 +147,9 @@ class Enveloper:
                     raise TooManyError(f"the events of a request grow beyond {most_bytes} bytes")
             elif type(result) is Rejected:
                 rejected.append(result)
+        times, self._times = self._times, []
         if self._measure is not None:
-            self._measure.see_times(len(sealed), self._times)
+            self._measure.see_times(len(sealed), times)
         return sealed, rejected
 
     def seal(self, item: Item) -> Sealed | Rejected:
