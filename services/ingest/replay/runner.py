@@ -137,7 +137,7 @@ class Replayer:
                 return 0
             await records.end(self._engine, replay.id, "failed", self._clock(), error.detail)
             return 0
-        sealed = [Sealed(hit["id"], envelope_of(hit), has_client_id=True) for hit in answer.hits]
+        sealed = [Sealed(str(h["id"]), envelope_of(h), has_client_id=True) for h in answer.hits]
         blocks = [replay_block(replay, run, self._clock()) for run in split(sealed)]
         for block in blocks:
             await self._bus.publish(block, stream=REPLAYS.name)
