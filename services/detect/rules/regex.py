@@ -73,7 +73,7 @@ class Together:
 
     def search(self, text: str) -> frozenset[int]:
         """Return which expressions, by their number, are found anywhere in *text*."""
-        found = frozenset(self._set.Match(text.encode("utf-8", "replace")))
+        found = frozenset(self._set.Match(text.encode("utf-8", "replace")) or ())
         if len(self._each) in found:
             return found
         return frozenset(at for at, regex in enumerate(self._each) if regex.search(text))

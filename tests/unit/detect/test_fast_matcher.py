@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+import re2
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from services.detect.rules.load import load_rules
 from services.detect.rules.match import Event, PlainMatcher
 from services.detect.rules.model import LogSource, Rule
 from services.detect.rules.parse import parse_rule, parse_rules
+from services.detect.rules.regex import Regex, Together
 from services.detect.ruleset import PACK
 from tests.support.sigma import HERE
 
@@ -249,3 +251,29 @@ RULES_BY_NUMBER = "---\n".join(
     f"detection: {{s: {{EventID: {number}}}, condition: s}}\n"
     for number in range(16)
 )
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_few_and_many_keywords_are_found(count: int) -> None:
+    words = ", ".join(f"word{number}x" for number in range(count))
+    rule = parse_rule(
+        f"title: t\nlogsource: {{product: test}}\ndetection: {{k: [{words}], condition: k}}",
+        "r.yml",
+    )
+    fast = FastMatcher([rule])
+    for number in range(count):
+        text = f"a Word{number}X b"
+        assert fast.match(Event({"f": text}, HERE, json.dumps({"f": text}).encode()))
+    assert not fast.match(Event({"f": "word"}, HERE, b'{"f":"word"}'))
+
+
+def test_regexes_searched_for_together_are_found_as_each_alone() -> None:
+    each = [Regex(source) for source in ("a+b", "(?i)x.y", "^q", r"\d{3}", "z$")]
+    together = Together(each)
+    texts = ["", "aab", "X-Y", "q 123 z", "nothing", "é 007", "\ud800ab"]
+    wanted = [{at for at, regex in enumerate(each) if regex.search(text)} for text in texts]
+    assert [set(together.search(text)) - {len(each)} for text in texts] == wanted
+    # As if memory were too little: then nothing is found, and each is asked by itself.
+    together._set = re2.Set.SearchSet()
+    together._set.Compile()
+    assert [set(together.search(text)) for text in texts] == wanted
