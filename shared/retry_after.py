@@ -27,6 +27,6 @@ def retry_after(status: int, headers: Mapping[str, str], most: float) -> float |
 def _date(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or an offset without end
         return None
     return found if found.tzinfo else None

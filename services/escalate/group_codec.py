@@ -45,7 +45,7 @@ def from_row(row: Any) -> Group:
         first=row.first_seen,
         last=row.last_seen,
         count=row.detections,
-        tallies={rule: Tally._make(tally) for rule, tally in state["tallies"].items()},
+        tallies={rule: Tally(*tally) for rule, tally in state["tallies"].items()},
         facts=Facts(*(frozenset(facts[name]) for name in _FACTS)),
         stages={stage: (_instant(a), _instant(b)) for stage, (a, b) in stages.items()},
         members=state.get("members", 1),

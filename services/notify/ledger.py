@@ -63,7 +63,7 @@ _SENT = text(
     FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[]), CAST(:answers AS text[]))
         AS o (id, fence, answer)
     WHERE n.notification_id = o.id AND n.fence = o.fence AND n.state = 'sending'
-    RETURNING n.notification_id
+    RETURNING n.notification_id, n.fence
     """
 )
 _NOT_SENT = text(
@@ -78,7 +78,7 @@ _NOT_SENT = text(
         CAST(:states AS text[]), CAST(:nexts AS timestamptz[]), CAST(:accepted AS text[]),
         CAST(:spared AS integer[])) AS o (id, fence, answer, state, next, accepted, spared)
     WHERE n.notification_id = o.id AND n.fence = o.fence AND n.state = 'sending'
-    RETURNING n.notification_id
+    RETURNING n.notification_id, n.fence
     """
 )
 # A new round: what was refused or came back is asked again; what was only deferred was accepted.
@@ -131,6 +131,11 @@ class Outcome:
     def id(self) -> UUID:
         return self.lease.notification.id
 
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """Return what tells it from the outcomes of other attempts, of the same message too."""
+        return self.id, self.lease.fence
+
 
 async def take(
     connection: AsyncConnection,
@@ -176,26 +181,26 @@ def _lease(row: Any, now: datetime, until: datetime) -> Lease:
 
 async def finish(
     connection: AsyncConnection, outcomes: Sequence[Outcome], now: datetime
-) -> set[UUID]:
-    """Record *outcomes*; return those notifications that nobody holds a newer lease on.
+) -> set[tuple[UUID, int]]:
+    """Record *outcomes*; return the keys of those whose message nobody holds a newer lease on.
 
     Of the others it is noted that they were overtaken.
     """
     sent = [one for one in outcomes if isinstance(one.answer, Proof)]
     failed = [one for one in outcomes if isinstance(one.answer, DeliveryError)]
-    ours: set[UUID] = set()
+    ours: set[tuple[UUID, int]] = set()
     if sent:
         rows = await connection.execute(_SENT, {**_columns(sent), "now": now})
-        ours |= set(rows.scalars())
+        ours |= {(row.notification_id, row.fence) for row in rows}
     if failed:
         rows = await connection.execute(_NOT_SENT, {**_columns(failed), **_later(failed, now)})
-        ours |= set(rows.scalars())
+        ours |= {(row.notification_id, row.fence) for row in rows}
     await connection.execute(
         _END,
         {
             **_columns(outcomes),
             "now": now,
-            "outcomes": [_word(one) if one.id in ours else "overtaken" for one in outcomes],
+            "outcomes": [_word(one) if one.key in ours else "overtaken" for one in outcomes],
             "recipients": [json.dumps(dict(one.answer.recipients)) for one in outcomes],
         },
     )

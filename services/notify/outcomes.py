@@ -28,6 +28,8 @@ from shared.outbox import enqueue
 
 __all__ = ["Outcomes", "shown_recipient"]
 
+_Errors = dict[tuple[UUID, int], Exception | None]
+
 
 class Outcomes:
     """Writes outcomes to the ledger, a transaction for those of an incident."""
@@ -40,25 +42,23 @@ class Outcomes:
         of: dict[UUID, list[Outcome]] = defaultdict(list)
         for one in outcomes:
             of[one.lease.notification.incident_id].append(one)
-        errors: dict[UUID, Exception | None] = {}
+        errors: _Errors = {}
         for incident_id, ones in of.items():
             errors |= await self._write(incident_id, ones)
-        return [errors[one.id] for one in outcomes]
+        return [errors[one.key] for one in outcomes]
 
-    async def _write(
-        self, incident_id: UUID, outcomes: Sequence[Outcome]
-    ) -> dict[UUID, Exception | None]:
+    async def _write(self, incident_id: UUID, outcomes: Sequence[Outcome]) -> _Errors:
         try:
             async with self._engine.begin() as connection:
                 incident = await incidents.lock(connection, incident_id)
                 await self._record(connection, incident, outcomes)
         except Exception as error:  # noqa: BLE001 - it is handed to those who wait
             if len(outcomes) == 1 or is_transient(error):
-                return {one.id: error for one in outcomes}
+                return {one.key: error for one in outcomes}
         else:
-            return {one.id: None for one in outcomes}
+            return {one.key: None for one in outcomes}
         # One of them cannot be recorded at all; the others must not suffer for it.
-        found: dict[UUID, Exception | None] = {}
+        found: _Errors = {}
         for one in outcomes:
             found |= await self._write(incident_id, [one])
         return found
@@ -68,7 +68,7 @@ class Outcomes:
     ) -> None:
         now = self._clock()
         ours = await ledger.finish(connection, outcomes, now)
-        mine = [one for one in outcomes if one.id in ours]
+        mine = [one for one in outcomes if one.key in ours]
         sent = [(one.lease, one.answer) for one in mine if isinstance(one.answer, Proof)]
         if sent:
             told = await self._told(connection, incident, sent, now)

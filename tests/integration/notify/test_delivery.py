@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ from uuid import UUID
 
 import pytest
 
-from services.notify.channel import DeliveryError, Notification
+from services.notify import ledger
+from services.notify.channel import DeliveryError, Notification, Proof
+from services.notify.ledger import Outcome
 from services.notify.webhook import WebhookChannel
 from shared.clock import utc_now
 from shared.contracts.notify import CustomersNotifiedV1, NotificationSentV1
+from shared.db import create_engine
 from shared.egress import AllowList, system_resolver
 from shared.ids import uuid7
+from shared.settings import require
 from tests.integration.notify.stage import Desk, Stage, confirmed, scoped
 from tests.support.authority import Authority
 from tests.support.smtp_sink import smtp_sink
@@ -96,6 +101,27 @@ async def test_a_relay_that_is_away_is_left_alone_and_nothing_is_lost(stage: Sta
         assert not await is_paused()
         # What the relay did not answer was no attempt of a mail: it used none of them up.
         assert [n["attempts"][-1]["attempt"] for n in sent.values()] == [1] * 5
+
+
+async def test_an_overtaken_attempt_is_told_from_the_one_that_overtook_it(stage: Stage) -> None:
+    async with smtp_sink() as gone:
+        pass  # the port is known, nobody listens
+    async with stage.running(smtp_port=gone.port) as desk:
+        await attempted(desk, await approved(stage, desk, "m3"))
+    settings, now = stage.settings(), stage.clock() + timedelta(days=1)
+    engine = create_engine(require(settings, "database_url"), "notify")
+    async with engine.begin() as connection:
+        (lease,) = await ledger.take(
+            connection, now, timedelta(seconds=60), channels=["email"], most=1
+        )
+        before = replace(lease, fence=lease.fence - 1)
+        outcomes = [
+            Outcome(lease=before, answer=Proof("taken after its lease had ended")),
+            Outcome(lease=lease, answer=DeliveryError("refused", retryable=False)),
+        ]
+        ours = await ledger.finish(connection, outcomes, now)
+    await engine.dispose()
+    assert ours == {(lease.notification.id, lease.fence)}
 
 
 async def test_accepted_but_not_recorded_is_sent_again_under_the_same_id(stage: Stage) -> None:
