@@ -124,15 +124,21 @@ def stands(obligation: Obligation, steps: Sequence[Step]) -> Standing:
     return found
 
 
+_SUBMISSION = frozenset({Kind.SUBMIT, Kind.ACKNOWLEDGE, Kind.EXPLAIN_LATE})
+
+
 def _in_force(steps: Sequence[Step]) -> list[Step]:
-    """Return *steps* without the submissions that were taken back, and what was said of those."""
+    """Return *steps* without the submissions that were taken back, and what was said of those.
+
+    A hold that was lifted in between stays lifted.
+    """
     kept: list[Step] = []
     for step in steps:
         if step.kind is not Kind.REOPEN:
             kept.append(step)
         else:
             submitted = max(n for n, one in enumerate(kept) if one.kind is Kind.SUBMIT)
-            del kept[submitted:]
+            kept[submitted:] = [one for one in kept[submitted:] if one.kind not in _SUBMISSION]
     return kept
 
 

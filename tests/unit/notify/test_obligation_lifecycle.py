@@ -210,3 +210,13 @@ def test_what_came_back_was_not_submitted_and_can_be_again() -> None:
     again = stands(OWED, [sent, reopen, late])
     assert (again.stage, again.late) == (Stage.SUBMITTED, True)
     assert stands(OWED, [sent, reopen, late, reopen]).stage is Stage.TRIGGERED
+
+
+def test_a_hold_that_was_lifted_stays_lifted_when_the_notice_comes_back() -> None:
+    held, lifted = step(Kind.HOLD, **HOLD), step(Kind.LIFT_HOLD, reason="r")
+    assert stands(OWED, [held]).due_at > DUE
+    sent, reopen = submit(AWARE + timedelta(hours=3)), step(Kind.REOPEN, "system", reason="r")
+    explained = step(Kind.EXPLAIN_LATE, reason="of the first")
+    back = stands(OWED, [held, sent, lifted, explained, reopen])
+    assert (back.stage, back.hold, back.due_at) == (Stage.TRIGGERED, None, DUE)
+    assert (back.submitted_at, back.late_reason) == (None, "")
