@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings as hypothesis_settings
 
+from shared.serve import seldom_collect
 from tests.support.world import Cluster, World, open_world
 from tocsin.embedded.postgres import EmbeddedPostgres
 
@@ -18,6 +19,11 @@ hypothesis_settings.register_profile("tocsin", deadline=None)
 hypothesis_settings.load_profile("tocsin")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """Look seldom for cyclic garbage: thousands of collected tests would be looked at each time."""
+    seldom_collect()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
