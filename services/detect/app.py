@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.detect import api, api_noise
 from services.detect.consumer import BlockHandler
+from services.detect.correlation.beside import CountingProcess
+from services.detect.correlation.process import Begin
 from services.detect.correlation.publisher import MatchPublisher
 from services.detect.correlation.worker import Correlator
 from services.detect.evaluated import report_once
@@ -88,18 +90,14 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 "bookkeeping", lambda: forget(engine, clock() - kept), BOOKKEEPING_SECONDS
             )
             evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
-            matches = MatchPublisher(bus, settings.correlation_partitions, clock)
-            handler = BlockHandler(engine, ruleset, evaluators, outbox, clock, matches)
-            correlator = Correlator(
-                engine,
+            correlation = _correlation(settings, engine, bus, ruleset, outbox, clock)
+            matches = MatchPublisher(
                 bus,
-                ruleset,
-                outbox,
+                settings.correlation_partitions,
                 clock,
-                partitions=settings.correlation_partitions,
-                lateness=settings.correlation_lateness_seconds,
-                groups=settings.correlation_groups,
+                correlation.follow if isinstance(correlation, CountingProcess) else None,
             )
+            handler = BlockHandler(engine, ruleset, evaluators, outbox, clock, matches)
             replays = ReplayHandler(
                 engine,
                 ruleset,
@@ -116,7 +114,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
                 rules.run(),
                 outbox.run(),
                 evaluated.run(),
-                correlator.run(),
+                correlation.run(),
                 # Two blocks a process: one is evaluated while another one's answer is recorded.
                 *(
                     consume(bus, consumer("detect-events"), handler)
@@ -151,3 +149,35 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.include_router(api_noise.router)
     app.include_router(lifecycle.router)
     return app
+
+
+def _correlation(
+    settings: Settings,
+    engine: AsyncEngine,
+    bus: Bus,
+    ruleset: Ruleset,
+    outbox: Reconciler,
+    clock: Clock,
+) -> Correlator | CountingProcess:
+    """Return what counts: a process, or this one's threads where no processes are wanted."""
+    if settings.workers == 0:
+        return Correlator(
+            engine,
+            bus,
+            ruleset,
+            outbox.wake,
+            clock,
+            partitions=settings.correlation_partitions,
+            lateness=settings.correlation_lateness_seconds,
+            groups=settings.correlation_groups,
+        )
+    seed = settings.nats_nkey_seed
+    begin = Begin(
+        database_url=require(settings, "database_url"),
+        nats_url=settings.nats_url,
+        nkey_seed=seed.get_secret_value() if seed else None,
+        partitions=settings.correlation_partitions,
+        lateness=settings.correlation_lateness_seconds,
+        groups=settings.correlation_groups,
+    )
+    return CountingProcess(begin, ruleset, outbox.wake)

@@ -20,7 +20,11 @@ class Settings(ServiceSettings):
     )
     shipped_pack: bool = Field(True, description="also use the rules that come with Tocsin")
     workers: int = Field(
-        1, ge=0, le=64, description="processes that evaluate blocks; 0: a thread of the service"
+        1,
+        ge=0,
+        le=64,
+        description="processes that evaluate blocks, beside one for correlations;"
+        " 0: threads of the service do both",
     )
     reload_seconds: float = Field(1.0, ge=0.1, description="how often rule files are looked at")
     cache_directory: Path | None = Field(

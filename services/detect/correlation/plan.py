@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from types import MappingProxyType
 
 from services.detect.correlation.model import Correlation, Type
 from services.detect.rules.model import AllOf, AtLeast, Item, Level, Node, Not, Rule, RuleError
@@ -57,7 +56,7 @@ class Plan:
     errors: tuple[RuleError, ...] = ()
 
 
-NO_PLAN = Plan((), MappingProxyType({}), MappingProxyType({}), frozenset())
+NO_PLAN = Plan((), {}, {}, frozenset())
 
 
 class _UnresolvedError(Exception):

@@ -7,20 +7,22 @@ reads again from there, quietly up to where its effects are known already.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
 import zstandard
-from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.detect.correlation import metrics
 from services.detect.correlation.engine import Engine
 from services.detect.correlation.evidence import detection_of_firing, messages_of
-from services.detect.correlation.extract import microseconds
+from services.detect.correlation.extract import Extractor, microseconds
 from services.detect.correlation.firing import Firing, Outcome
 from services.detect.correlation.messages import Batch, decode, match_subject, tick
 from services.detect.correlation.model import SECOND
+from services.detect.correlation.plan import Plan
 from services.detect.correlation.snapshot import dump, load
 from services.detect.correlation.store import (
     StolenError,
@@ -29,7 +31,6 @@ from services.detect.correlation.store import (
     save_snapshot,
     tally,
 )
-from services.detect.ruleset import Ruleset
 from services.detect.store import record_detections
 from shared.bus import Bus, BusUnavailableError, Stored
 from shared.clock import Clock
@@ -37,13 +38,12 @@ from shared.contracts.detect import DetectionRaisedV1
 from shared.contracts.ingest import Envelope
 from shared.db import is_transient
 from shared.ids import jitter
-from shared.reconcile import Reconciler
 from shared.topology import MATCHES
 
-__all__ = ["Correlator"]
+__all__ = ["Correlator", "Rules", "RulesSource"]
 
 READ = 64  # messages at a time
-AT_ONCE = 1  # partitions: they share an interpreter, and the API wants its turn
+AT_ONCE = 1  # partitions: they share an interpreter
 LOOK_SECONDS = 0.2
 TICK_SECONDS = 1.0
 OWN_SECONDS = 5.0
@@ -52,29 +52,35 @@ SNAPSHOT_SECONDS = 30.0
 SNAPSHOT_SHARE = 20  # a snapshot may take one part in so many of a worker's time
 
 log = structlog.get_logger()
-_updates = Counter("tocsin_detect_correlation_matches_total", "Matches given to correlations")
-_fired = Counter("tocsin_detect_correlation_firings_total", "Correlations that held", ["rule"])
-_counts = Counter(
-    "tocsin_detect_correlation_events_total",
-    "What became of events that did not simply count: late, evicted_groups, duplicates, …",
-    ["rule", "what"],
-)
-_groups = Gauge("tocsin_detect_correlation_groups", "Groups alive", ["partition"])
-_lost = Counter("tocsin_detect_correlation_lost_total", "Messages gone before they were read")
 
 # A name of its own for each database: schemas of several platforms may share a server.
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('detect correlation ' || :p, 0))")
 
 
+class Rules(Protocol):
+    """What correlation needs of the rules in force; another plan is another object."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def extractor(self) -> Extractor: ...
+
+
+class RulesSource(Protocol):
+    async def in_force(self) -> Rules:
+        """Return the rules in force, waiting for the first."""
+
+
 class Correlator:
-    """Runs the partitions that no other process runs."""
+    """Runs the partitions that no other process runs; *found* is called after new detections."""
 
     def __init__(
         self,
         engine: AsyncEngine,
         bus: Bus,
-        ruleset: Ruleset,
-        outbox: Reconciler,
+        ruleset: RulesSource,
+        found: Callable[[], None],
         clock: Clock,
         *,
         partitions: int,
@@ -82,7 +88,7 @@ class Correlator:
         groups: int,
     ) -> None:
         self._engine, self._bus, self._ruleset = engine, bus, ruleset
-        self._outbox, self._clock = outbox, clock
+        self._found, self._clock = found, clock
         self._partitions = partitions
         self._lateness = int(lateness * SECOND)
         self._groups = groups
@@ -130,7 +136,7 @@ class Correlator:
         while True:
             try:
                 worker = Partition(
-                    partition, self._engine, self._bus, self._ruleset, self._outbox,
+                    partition, self._engine, self._bus, self._ruleset, self._found,
                     self._clock, self._lateness, self._groups, self._turns,
                 )  # fmt: skip
                 await worker.run()
@@ -152,8 +158,8 @@ class Partition:
         number: int,
         engine: AsyncEngine,
         bus: Bus,
-        ruleset: Ruleset,
-        outbox: Reconciler,
+        ruleset: RulesSource,
+        found: Callable[[], None],
         clock: Clock,
         lateness: int,
         groups: int,
@@ -161,7 +167,7 @@ class Partition:
     ) -> None:
         self._turns = turns
         self._number, self._engine, self._bus = number, engine, bus
-        self._ruleset, self._outbox, self._clock = ruleset, outbox, clock
+        self._ruleset, self._found, self._clock = ruleset, found, clock
         self._lateness, self._groups = lateness, groups
         self._seq = 0
         self._now = 0
@@ -171,7 +177,7 @@ class Partition:
 
     async def run(self) -> None:
         """Load the state and go on from it; ends by an error only."""
-        self._rules = await self._ruleset.in_force()
+        self._rules: Rules = await self._ruleset.in_force()
         self._correlations = Engine(self._rules.plan, lateness=self._lateness, groups=self._groups)
         progress = await load_progress(self._engine, self._number)
         unpacked = map(zstandard.ZstdDecompressor().decompress, progress.state)
@@ -181,10 +187,11 @@ class Partition:
         self._known = progress.seq
         quiet = time.monotonic()
         while True:
-            await self._follow_rules()
             messages = await self._bus.stored(
                 MATCHES.name, match_subject(self._number), self._seq, READ
             )
+            # After reading: whoever sent these may have known rules that came meanwhile.
+            await self._follow_rules()
             if messages:
                 await self._take(messages)
                 quiet = time.monotonic()
@@ -232,7 +239,7 @@ class Partition:
             if seq > self._known:
                 outcome.firings += found.firings
                 outcome.tallies += found.tallies
-                _updates.inc(len(batch.matches))
+                metrics.updates.inc(len(batch.matches))
         return outcome
 
     async def _commit(self, outcome: Outcome, to: int) -> None:
@@ -247,13 +254,13 @@ class Partition:
             fresh = await record_detections(connection, detections)
             await tally(connection, outcome.tallies)
         for firing in outcome.firings:
-            _fired.labels(firing.step.rule.id).inc()
+            metrics.fired.labels(firing.step.rule.id).inc()
         for (rule, what), times in self._correlations.counts.items():
-            _counts.labels(rule, what).inc(times)
+            metrics.counts.labels(rule, what).inc(times)
         self._correlations.counts.clear()
-        _groups.labels(str(self._number)).set(self._correlations.groups)
+        metrics.groups.labels(str(self._number)).set(self._correlations.groups)
         if fresh:
-            self._outbox.wake()
+            self._found()
 
     async def _detections(self, firings: Sequence[Firing]) -> list[DetectionRaisedV1]:
         """Return *firings* as detections, with their events; each message is read once."""
@@ -272,7 +279,7 @@ class Partition:
         last = await self._bus.last_sequence(MATCHES.name)
         if last >= self._known:
             # Only what the snapshot had not is gone (age, or room): go on from what was known.
-            _lost.inc(self._known - self._seq)
+            metrics.lost.inc(self._known - self._seq)
             log.error("matches are gone", partition=self._number, after=self._seq)
             self._seq = self._known
             return
