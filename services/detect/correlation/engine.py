@@ -6,7 +6,6 @@ group still can. The watermark follows an event clock, which runs on with the wa
 latest event time seen, so that silence too comes to an end. Time is given, never read.
 """
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from services.detect.correlation.closing import Closing
 from services.detect.correlation.firing import SEPARATOR, Firing, Matched, Outcome
 from services.detect.correlation.model import METRICS, SECOND, Missing, Type
 from services.detect.correlation.plan import Feed, Plan, Step, closes
+from services.detect.correlation.waiting import Waiting
 from services.detect.correlation.windows import (
     Distinct,
     Processor,
@@ -31,7 +31,6 @@ __all__ = ["MAX_GROUPS", "Engine", "processor_of"]
 MAX_GROUPS = 1_000_000
 MAX_WAITING = 1_000_000
 _ABSENT = "\x00absent"
-_LAST = b"\xff" * 17
 _BEGINNING = -(1 << 62)
 _new: Callable[[type[Update], Iterable[Any]], Update] = tuple.__new__  # as cheap as a tuple
 
@@ -89,7 +88,7 @@ class Engine:
         self.made = 0
         self._limit = groups
         self.processors: list[Processor] = [self._processor(step) for step in plan.steps]
-        self.waiting: list[list[Update]] = [[] for _ in plan.steps]
+        self.waiting = [Waiting() for _ in plan.steps]
         self._entries = {
             rule_id: tuple(_entry(feed, plan.steps[feed.step]) for feed in feeds)
             for rule_id, feeds in plan.feeds.items()
@@ -138,7 +137,7 @@ class Engine:
         update = (
             time, tie, event_id, self.made, entry.position, key, found, ref, via, fields,
         )  # fmt: skip
-        self.waiting[entry.step].append(_new(Update, update))
+        self.waiting[entry.step].add(_new(Update, update))
 
     def _key(self, entry: "_Entry", fields: Mapping[str, str]) -> str | None:
         parts = []
@@ -194,11 +193,8 @@ class Engine:
         for index, processor in enumerate(self.processors):
             waiting = self.waiting[index]
             if waiting:
-                waiting.sort()
-                end = bisect_right(waiting, (self.watermark, 1 << 62, _LAST))
-                self._limit_waiting(index, len(waiting) - end)
-                due = waiting[:end]
-                del waiting[:end]
+                due = waiting.until(self.watermark)
+                self._limit_waiting(index, len(waiting))
                 processor.run(due, out)
             processor.expire(self.watermark, out)
             for firing in out.firings[before:]:

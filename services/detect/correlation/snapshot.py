@@ -67,10 +67,8 @@ def load(engine: Engine, chunks: Iterable[bytes]) -> None:
         restored = groups.setdefault(index, {})
         for key, *state in found.get("groups", ()):
             restored[key] = read(state)
-        engine.waiting[index].extend(
-            Update._make((*update[:8], tuple(update[8]), update[9]))
-            for update in found.get("waiting", ())
-        )
+        for update in found.get("waiting", ()):
+            engine.waiting[index].add(Update._make((*update[:8], tuple(update[8]), update[9])))
     for index, restored in groups.items():
         engine.processors[index].restore(restored)
 
