@@ -218,17 +218,19 @@ class Partition:
 
     async def _take(self, messages: Sequence[Stored]) -> None:
         async with self._turns:
-            outcome = await asyncio.to_thread(self._correlate, messages)
+            outcome, matches = await asyncio.to_thread(self._correlate, messages)
         to = messages[-1].seq
         # What was read again after a restart had its effect before it.
         if to > self._known:
             await self._commit(outcome, to)
+            metrics.updates.inc(matches)
             self._known = to
         self._seq = to
         await self._save_now_and_then()
 
-    def _correlate(self, messages: Sequence[Stored]) -> Outcome:
-        outcome = Outcome()
+    def _correlate(self, messages: Sequence[Stored]) -> tuple[Outcome, int]:
+        """Return what *messages* decided, and how many matches were new in them."""
+        outcome, matches = Outcome(), 0
         for message in messages:
             seq, batch = message.seq, decode_or_none(message)
             if batch is None:
@@ -239,8 +241,8 @@ class Partition:
             if seq > self._known:
                 outcome.firings += found.firings
                 outcome.tallies += found.tallies
-                metrics.updates.inc(len(batch.matches))
-        return outcome
+                matches += len(batch.matches)
+        return outcome, matches
 
     async def _commit(self, outcome: Outcome, to: int) -> None:
         speaking = [
