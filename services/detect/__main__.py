@@ -6,8 +6,8 @@ from services.detect.app import create_app
 from services.detect.settings import Settings
 from shared.serve import serve
 
-# Correlations count in a thread beside the event loop, which is to get its turn soon (docs/
-# performance.md has what it costs and what it gains).
+# What works in threads beside the event loop (loading rules, say, or with no workers all that
+# counts and evaluates) is to give it its turn soon.
 SWITCH_SECONDS = 0.001
 
 if __name__ == "__main__":
