@@ -66,7 +66,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[ServiceState]:
         engine = create_engine(database_url, "detect")
         seed = settings.nats_nkey_seed
-        evaluators = Evaluators(ruleset, settings.workers, settings.reload_seconds)
+        evaluators = Evaluators(
+            ruleset, settings.workers, settings.reload_seconds, settings.correlation_partitions
+        )
         bus_of_detect = Bus(settings.nats_url, "detect", seed.get_secret_value() if seed else None)
         async with evaluating(evaluators), bus_of_detect as bus:
             outbox = Reconciler("outbox", Relay(engine, bus, DETECTIONS.name).once, 0.5)
@@ -92,10 +94,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
             evaluated = Reconciler("evaluated", lambda: report_once(engine, clock), 1.0)
             correlation = _correlation(settings, engine, bus, ruleset, outbox, clock)
             matches = MatchPublisher(
-                bus,
-                settings.correlation_partitions,
-                clock,
-                correlation.follow if isinstance(correlation, CountingProcess) else None,
+                bus, correlation.follow if isinstance(correlation, CountingProcess) else None
             )
             handler = BlockHandler(engine, ruleset, evaluators, outbox, clock, matches)
             replays = ReplayHandler(

@@ -5,19 +5,17 @@ from uuid import UUID
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.detect.correlation.plan import Plan
 from services.detect.correlation.publisher import MatchPublisher
-from services.detect.evaluate import Evaluated
+from services.detect.evaluate import Evaluated, block_id_in
 from services.detect.evaluators import Evaluators
 from services.detect.ruleset import Ruleset
 from services.detect.store import is_recorded, record_block
 from shared.clock import Clock
 from shared.consume import Delivery, TransientError
-from shared.contracts.base import ContractError
 from shared.db import is_transient
 from shared.reconcile import Reconciler
 
-__all__ = ["BlockHandler", "block_id_of", "plan_of"]
+__all__ = ["BlockHandler", "block_id_of", "followed"]
 
 _evaluated = Counter("tocsin_detect_events_evaluated_total", "Events that met every rule")
 _raised = Counter("tocsin_detect_detections_total", "Detections raised", ["level"])
@@ -41,12 +39,12 @@ class BlockHandler:
     async def __call__(self, delivery: Delivery) -> None:
         block_id = block_id_of(delivery)
         evaluated = await self._evaluators.evaluate(delivery.headers, delivery.data, self._clock())
-        plan = await plan_of(self._ruleset, evaluated)
+        await followed(self._ruleset, evaluated)
         found = evaluated.detections
         try:
             # Matches first: what a crash leaves in between is published again under the same ids.
-            if evaluated.matches and not await is_recorded(self._engine, block_id):
-                await self._matches.publish(plan, block_id, evaluated.matches, evaluated.envelopes)
+            if evaluated.messages and not await is_recorded(self._engine, block_id):
+                await self._matches.publish(evaluated.messages)
             async with self._engine.begin() as connection:
                 fresh = await record_block(
                     connection,
@@ -71,15 +69,11 @@ class BlockHandler:
 
 def block_id_of(delivery: Delivery) -> UUID:
     """Return the id of the block in *delivery*; ContractError where it has none."""
-    try:
-        return UUID(delivery.headers["ce-id"])
-    except (KeyError, ValueError) as error:
-        raise ContractError("a block needs a UUID in ce-id") from error
+    return block_id_in(delivery.headers)
 
 
-async def plan_of(ruleset: Ruleset, evaluated: Evaluated) -> Plan:
-    """Return the correlations by which *evaluated* was made; TransientError until they are here."""
-    plan = await ruleset.plan_of(evaluated.signature)
-    if plan is None:  # a process saw the rules' files in a state that this one did not
+async def followed(ruleset: Ruleset, evaluated: Evaluated) -> None:
+    """Return once the rules by which *evaluated* was made are known here; else TransientError."""
+    if not await ruleset.knows(evaluated.signature):
+        # A process saw the rules' files in a state that this one did not.
         raise TransientError("the rules changed while a block was evaluated")
-    return plan

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import structlog
 
-from services.detect.evaluate import Evaluated, evaluate_block
+from services.detect.evaluate import Evaluated, block_id_in, evaluate_block, packed
 from services.detect.in_force import InForce, load_in_force, signature_of
 from services.detect.rules.cache import RuleCache
 from services.detect.rules.load import ReadFiles
 from shared.contracts.base import ContractError
 
-__all__ = ["Ask", "Bad", "Failed", "Ready", "serve"]
+__all__ = ["Ask", "Bad", "Failed", "Ready", "evaluate_whole", "serve"]
 
 PATIENCE = 2.0  # seconds; a rule file is half written for less than that
 # RE2 lets go of the interpreter with every search. Whoever loads or learns beside would keep it for
@@ -65,7 +65,11 @@ class Failed:
 
 
 def serve(
-    pipe: Connection, directories: Sequence[Path], reload_seconds: float, cache_folder: Path | None
+    pipe: Connection,
+    directories: Sequence[Path],
+    reload_seconds: float,
+    cache_folder: Path | None,
+    partitions: int,
 ) -> None:
     """Answer what comes through *pipe* until it ends."""
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -75,12 +79,20 @@ def serve(
     pipe.send(Ready(rules.current.signature))
     while True:
         ask = pipe.recv()
-        pipe.send(_answer(rules.of(ask.signature), ask))
+        pipe.send(_answer(rules.of(ask.signature), ask, partitions))
 
 
-def _answer(rules: InForce, ask: Ask) -> Evaluated | Bad | Failed:
+def evaluate_whole(
+    rules: InForce, headers: Mapping[str, str], body: bytes, now: datetime, partitions: int
+) -> Evaluated:
+    """Return what a block holds, matches packed; ContractError where it is none."""
+    block_id = block_id_in(headers)
+    return packed(rules, evaluate_block(rules, headers, body, now), block_id, partitions, now)
+
+
+def _answer(rules: InForce, ask: Ask, partitions: int) -> Evaluated | Bad | Failed:
     try:
-        return evaluate_block(rules, ask.headers, ask.body, ask.now)
+        return evaluate_whole(rules, ask.headers, ask.body, ask.now, partitions)
     except ContractError as error:
         return Bad(str(error))
     except Exception as error:

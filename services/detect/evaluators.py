@@ -15,8 +15,8 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-from services.detect.evaluate import Evaluated, evaluate_block
-from services.detect.evaluator import Ask, Bad, Failed, Ready, serve
+from services.detect.evaluate import Evaluated
+from services.detect.evaluator import Ask, Bad, Failed, Ready, evaluate_whole, serve
 from services.detect.ruleset import Ruleset
 from shared.companion import Companion
 from shared.consume import TransientError
@@ -36,9 +36,15 @@ _died = Counter("tocsin_detect_evaluators_died_total", "Evaluating processes tha
 
 
 class Evaluators:
-    """Evaluates blocks in *count* processes, or in a thread where that is 0."""
+    """Evaluates blocks in *count* processes, or in a thread where that is 0.
 
-    def __init__(self, ruleset: Ruleset, count: int, reload_seconds: float) -> None:
+    What correlations count is packed there for as many *partitions*.
+    """
+
+    def __init__(
+        self, ruleset: Ruleset, count: int, reload_seconds: float, partitions: int
+    ) -> None:
+        self._partitions = partitions
         self._ruleset, self.count, self._reload = ruleset, count, reload_seconds
         self._free: asyncio.Queue[_Process] = asyncio.Queue()
         self._all: set[_Process] = set()
@@ -63,7 +69,9 @@ class Evaluators:
         """
         if self.count == 0:
             rules = await self._ruleset.in_force()
-            return await asyncio.to_thread(evaluate_block, rules, headers, body, now)
+            return await asyncio.to_thread(
+                evaluate_whole, rules, headers, body, now, self._partitions
+            )
         process = await self._free.get()
         try:
             rules = await self._ruleset.in_force()
@@ -109,7 +117,7 @@ class Evaluators:
                 return
 
     async def _begin(self) -> None:
-        process = _Process(self._ruleset, self._reload)
+        process = _Process(self._ruleset, self._reload, self._partitions)
         self._all.add(process)
         try:
             await self._in_thread(process.begun, START_SECONDS)
@@ -146,8 +154,10 @@ class Evaluators:
 class _Process(Companion):
     """One evaluating process."""
 
-    def __init__(self, ruleset: Ruleset, reload_seconds: float) -> None:
-        super().__init__(serve, ruleset.directories, reload_seconds, ruleset.cache_folder)
+    def __init__(self, ruleset: Ruleset, reload_seconds: float, partitions: int) -> None:
+        super().__init__(
+            serve, ruleset.directories, reload_seconds, ruleset.cache_folder, partitions
+        )
 
     def begun(self, seconds: float) -> None:
         """Return once the rules are loaded; EOFError where the process ended instead."""

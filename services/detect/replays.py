@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.detect.consumer import block_id_of, plan_of
+from services.detect.consumer import block_id_of, followed
 from services.detect.correlation.publisher import MatchPublisher
 from services.detect.evaluators import Evaluators
 from services.detect.lifecycle.backtest import Backtests
@@ -94,10 +94,10 @@ class ReplayHandler:
 
     async def _evaluate(self, delivery: Delivery) -> None:
         found = await self._evaluators.evaluate(delivery.headers, delivery.data, self._clock())
-        plan = await plan_of(self._ruleset, found)
+        await followed(self._ruleset, found)
         marked = [raised.model_copy(update={"replay": True}) for raised in found.detections]
         # A group knows the events of its window; an older window gives the detection it gave.
-        await self._matches.publish(plan, block_id_of(delivery), found.matches, found.envelopes)
+        await self._matches.publish(found.messages)
         try:
             async with self._engine.begin() as connection:
                 fresh = await record_detections(connection, marked)

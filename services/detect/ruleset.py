@@ -1,13 +1,13 @@
 """The rules in force: loaded off the event loop, looked at for changes, swapped in one step."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 from prometheus_client import Gauge
 
-from services.detect.correlation.plan import Plan
 from services.detect.in_force import InForce, load_in_force, signature_of
 from services.detect.rules.cache import RuleCache
 from services.detect.rules.load import ReadFiles
@@ -15,7 +15,7 @@ from services.detect.rules.load import ReadFiles
 __all__ = ["PACK", "InForce", "Ruleset"]
 
 PACK = Path(__file__).parent / "pack"
-_PLANS = 4  # of rules in force before, which an evaluator may have been using still
+_STATES = 4  # of the rules' files, by which an evaluator may have been going still
 
 log = structlog.get_logger()
 _rules = Gauge("tocsin_detect_rules", "Rules by state", ["state"])
@@ -33,7 +33,7 @@ class Ruleset:
         self._cache = RuleCache(cache_folder) if cache_folder else None
         self._loaded = asyncio.Event()
         self._read: ReadFiles = {}
-        self._plans: dict[str, Plan] = {}
+        self._known: deque[str] = deque(maxlen=_STATES)
         self._refreshing = asyncio.Lock()
         self.current: InForce | None = None
 
@@ -44,11 +44,11 @@ class Ruleset:
             raise AssertionError("loaded, yet nothing is in force")
         return self.current
 
-    async def plan_of(self, signature: str) -> Plan | None:
-        """Return the correlations of the rules of *signature*; None if they are not known here."""
-        if signature not in self._plans:
+    async def knows(self, signature: str) -> bool:
+        """Tell whether the rules of *signature* are in force here, or were before these."""
+        if signature not in self._known:
             await self.refresh()
-        return self._plans.get(signature)
+        return signature in self._known
 
     async def refresh(self) -> int:
         """Load the rules anew if a file changed since; a reconciler's work, so it returns 0."""
@@ -58,9 +58,7 @@ class Ruleset:
                 return 0
             current = await asyncio.to_thread(self._load)
             self.current = current
-            self._plans[current.signature] = current.plan
-            while len(self._plans) > _PLANS:
-                del self._plans[next(iter(self._plans))]
+            self._known.append(current.signature)
         self._loaded.set()
         self._tell(current)
         return 0

@@ -94,7 +94,7 @@ async def serving(
     ruleset = Ruleset(folders, cache)
     await ruleset.refresh()
     begun = time.monotonic()
-    async with evaluating(Evaluators(ruleset, count, 0.2)) as evaluators:
+    async with evaluating(Evaluators(ruleset, count, 0.2, 4)) as evaluators:
         await until(lambda: evaluators.ready == count, 120)
         first = block(1, [b'{"EventID":1}'])
         await asyncio.gather(*(evaluators.evaluate(*first, utc_now()) for _ in range(count)))

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from services.detect.correlation.beside import CountingProcess
 from services.detect.correlation.process import Begin
 from services.detect.correlation.publisher import MatchPublisher
-from services.detect.evaluate import evaluate
+from services.detect.evaluate import evaluate, packed
 from services.detect.ruleset import Ruleset
 from shared.clock import rfc3339, utc_now
 from shared.contracts.ingest import Envelope
@@ -83,7 +83,7 @@ class Stage:
     async def running(self) -> AsyncIterator[None]:
         await self.ruleset.refresh()
         async with self.world.bus("detect") as bus, background(self.counting.run()):
-            self.publisher = MatchPublisher(bus, 4, utc_now, self.counting.follow)
+            self.publisher = MatchPublisher(bus, self.counting.follow)
             yield
 
     async def send(self, user: str, *outcomes: str) -> None:
@@ -103,7 +103,7 @@ class Stage:
         ]
         found = evaluate(rules, envelopes, now)
         assert len(found.matches) == len(outcomes)
-        await self.publisher.publish(rules.plan, uuid4(), found.matches, found.envelopes)
+        await self.publisher.publish(packed(rules, found, uuid4(), 4, now).messages)
 
     async def found(self, rule: str) -> list[UUID]:
         async with self.world.engine("detect").connect() as connection:

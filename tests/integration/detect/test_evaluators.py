@@ -70,7 +70,7 @@ async def evaluators(
     await ruleset.refresh()  # the processes find its parsed rules in the cache
     assert ruleset.cache_folder is not None
     assert (ruleset.cache_folder / FILE).exists()
-    async with evaluating(Evaluators(ruleset, 2, 0.2)) as started:
+    async with evaluating(Evaluators(ruleset, 2, 0.2, 4)) as started:
         await until(lambda: started.ready == 2)
         yield started
 
@@ -83,7 +83,7 @@ async def found(evaluators: Evaluators, *numbers: int) -> list[str]:
 async def test_processes_answer_as_a_thread_does(evaluators: Evaluators, folder: Path) -> None:
     ruleset = Ruleset([PACK, folder])
     await ruleset.refresh()
-    alone = Evaluators(ruleset, 0, 1.0)
+    alone = Evaluators(ruleset, 0, 1.0, 4)
     now = utc_now()
     for numbers in [(4624,), (1102, 4624, 1), ()]:
         theirs = await evaluators.evaluate(*block(*numbers), now)
