@@ -32,14 +32,10 @@ __all__ = [
 
 HEARTBEAT = 10.0  # a third of the usual ack_wait
 EXPIRES = 5.0  # of a pull request, seconds
-PULL_BYTES = 32 << 20  # of a pull request: many times the largest message
 LOOK = 0.5
 RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
 WORLD_DELAYS = RETRY_DELAYS[:3]
 MAX_FAILURES = 8
-
-# How a pull request ends in the ordinary: nothing there, expired, as many bytes as were asked for.
-_ORDINARY = ("404", "408", "409 Message Size Exceeds MaxBytes")
 
 log = structlog.get_logger()
 _consumed = Counter("tocsin_bus_consumed_total", "Messages by fate", ["consumer", "fate"])
@@ -100,8 +96,7 @@ async def _pull(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
     client, connection = bus.client, bus.reconnects
     inbox = client.new_inbox()
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable}"
-    bounds = {"batch": spec.batch, "max_bytes": PULL_BYTES, "expires": int(EXPIRES * 1e9)}
-    request = json.dumps(bounds).encode()
+    request = json.dumps({"batch": spec.batch, "expires": int(EXPIRES * 1e9)}).encode()
     waiting: deque[Msg] = deque()
     arrived = asyncio.Event()
 
@@ -128,7 +123,7 @@ async def _pull(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
             message = waiting[0]
             if status := _status(message):
                 open_for = 0
-                if not status.startswith(_ORDINARY):
+                if status not in {"404", "408"}:  # nothing there, or expired: both ordinary
                     log.warning("consumer", consumer=spec.durable, status=status)
                     await asyncio.sleep(jitter(1.0))
             else:
@@ -153,11 +148,7 @@ def _run_of(waiting: deque[Msg], most: int) -> list[Msg]:
 
 
 def _status(message: Msg) -> str | None:
-    """Return how a pull request ended, code and reason, if *message* says that."""
-    headers = message.headers or {}
-    if message.data or "Status" not in headers:
-        return None
-    return f"{headers['Status']} {headers.get('Description', '')}"
+    return (message.headers or {}).get("Status") if not message.data else None
 
 
 async def _keep_alive(waiting: deque[Msg], every: float) -> None:

@@ -3,11 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
 from uuid import UUID
 
-import nats
 import pytest
 
 from shared.bus import Bus, BusUnavailableError
@@ -134,35 +131,6 @@ async def test_what_fails_eight_times_goes_to_the_dead_letters(
 
 # What was in flight when the broker died comes again after ack_wait, 30 s.
 @pytest.mark.timeout(300)
-async def test_a_pull_is_bounded_by_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.consume.PULL_BYTES", 5_000)
-    heard: list[str] = []
-    underway: list[int] = []
-    told: list[dict[str, Any]] = []
-    log = SimpleNamespace(warning=lambda *_, **what: told.append(what))
-    monkeypatch.setattr("shared.consume.log", log)
-    bootstrap = await nats.connect(
-        world.nats_url, nkeys_seed_str=world.seeds["bootstrap"], inbox_prefix="_INBOX_bootstrap"
-    )
-
-    async def handler(delivery: Delivery) -> None:
-        heard.append(delivery.headers["Nats-Msg-Id"])
-        found = await bootstrap.jetstream().consumer_info("DETECTIONS", "escalate-detections")
-        underway.append(found.num_ack_pending or 0)
-
-    ids = [f"large-{n}" for n in range(20)]
-    async with world.bus("detect") as bus:
-        for each in ids:
-            body = Outgoing(each, "tocsin.v1.detect.detection.raised", bytes(1_000))
-            await bus.publish(body, stream="DETECTIONS")
-    async with listening(world, "escalate", "escalate-detections", handler):
-        await until(lambda: len(heard) == 20)
-    await bootstrap.close()
-    assert heard == ids
-    assert max(underway) <= 5
-    assert told == []  # reaching the bound is no trouble
-
-
 async def test_a_consumer_outlives_the_broker(world: World) -> None:
     heard: list[str] = []
 
