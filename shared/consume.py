@@ -96,6 +96,7 @@ async def _pull(bus: Bus, spec: ConsumerSpec, fates: "_Fates") -> None:
     client, connection = bus.client, bus.reconnects
     inbox = client.new_inbox()
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.durable}"
+    # Not max_bytes: with it NATS 2.15 gave messages up to 5 s late (the demo took 28 s, not 10).
     request = json.dumps({"batch": spec.batch, "expires": int(EXPIRES * 1e9)}).encode()
     waiting: deque[Msg] = deque()
     arrived = asyncio.Event()
