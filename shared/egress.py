@@ -7,6 +7,7 @@ connection goes to the address that was checked, and the name serves for SNI and
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -14,7 +15,10 @@ from typing import Self
 
 import httpx
 
-__all__ = ["AllowList", "Destination", "EgressError", "Resolver", "destination", "system_resolver"]
+__all__ = [
+    "AllowList", "Destination", "EgressError", "Resolver", "client_to_outside", "destination",
+    "system_resolver",
+]  # fmt: skip
 
 Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -25,6 +29,7 @@ _REFUSED_4 = tuple(map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "224.0.0.
 _GLOBAL_6 = IPv6Network("2000::/3")
 _REFUSED_6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 _NAT64 = IPv6Network("64:ff9b::/96")
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)\.?")
 
 
@@ -79,6 +84,20 @@ async def system_resolver(host: str, port: int) -> Sequence[str]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def client_to_outside(
+    tls: ssl.SSLContext, timeout: float, limits: httpx.Limits = _LIMITS
+) -> httpx.AsyncClient:
+    """Return a client that connects nowhere else than it is told: a redirect would lead, and a
+    proxy from the environment connect, to what nobody checked."""
+    return httpx.AsyncClient(
+        verify=tls,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=timeout,
+        limits=limits,
+    )
 
 
 async def destination(url: str, allow: AllowList, resolve: Resolver) -> Destination:

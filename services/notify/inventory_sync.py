@@ -27,7 +27,7 @@ from services.notify.inventory_keeper import InventoryKeeper, Outcome
 from services.notify.inventory_store import MovedOnError
 from services.notify.settings import InventorySource
 from shared.clock import Clock, rfc3339
-from shared.egress import AllowList, EgressError, Resolver, destination
+from shared.egress import AllowList, EgressError, Resolver, client_to_outside, destination
 from shared.ids import jitter
 
 __all__ = ["InventorySync", "SyncResult"]
@@ -182,12 +182,7 @@ class InventorySync:
         }
         async with (
             asyncio.timeout(TOTAL) as limit,
-            httpx.AsyncClient(
-                verify=self._tls,
-                trust_env=False,  # a proxy from the environment would connect for us, unchecked
-                follow_redirects=False,
-                timeout=QUIET,
-            ) as client,
+            client_to_outside(self._tls, QUIET) as client,
         ):
             end = await destination(source.url.get_secret_value(), self._allow, self._resolve)
             headers["host"] = end.host_header

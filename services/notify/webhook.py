@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from services.notify.channel import DeliveryError, Notification, Proof
 from shared.clock import Clock
-from shared.egress import AllowList, EgressError, Resolver, destination
+from shared.egress import AllowList, EgressError, Resolver, client_to_outside, destination
 from shared.retry_after import retry_after
 
 __all__ = ["WebhookChannel"]
@@ -79,12 +79,7 @@ class WebhookChannel:
     async def _post(self, notification: Notification, headers: dict[str, str]) -> Proof:
         async with (
             asyncio.timeout(TOTAL) as limit,
-            httpx.AsyncClient(
-                verify=self._tls,
-                trust_env=False,  # a proxy from the environment would connect for us, unchecked
-                follow_redirects=False,
-                timeout=TOTAL,
-            ) as client,
+            client_to_outside(self._tls, TOTAL) as client,
         ):
             end = await destination(notification.recipients[0], self._allow, self._resolve)
             async with client.stream(

@@ -22,6 +22,7 @@ from shared.egress import (
     AllowList,
     EgressError,
     Resolver,
+    client_to_outside,
     destination,
     system_resolver,
 )
@@ -128,10 +129,4 @@ class Poster:
                 await oldest.aclose()
 
     def _new(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            verify=self._tls,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=TOTAL,
-            limits=_LIMITS,
-        )
+        return client_to_outside(self._tls, TOTAL, _LIMITS)
